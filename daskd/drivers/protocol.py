@@ -1,0 +1,275 @@
+"""The driver boundary: what stands between the core and a system that runs things.
+
+A driver is a module with one class behind the `Driver` protocol, found by the entry point group `daskd.drivers`.
+Opened as an identity it is a `Site`. `docs/drivers/README.md` says how to write one.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import BaseModel
+
+from daskd.model.cluster import End, Handle, Role, State
+from daskd.model.errors import Problem
+from daskd.model.identity import Identity
+from daskd.model.spec import ClusterSpec, WorkerGroupSpec
+
+
+class Result(str, enum.Enum):
+    """A driver's answer to one launch or one termination."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    UNSURE = "unsure"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a site can do; the core reads this and never asks for types.
+
+    Attributes
+    ----------
+    repeat_safe
+        Launching the same id again does nothing if it runs or ran.
+    settle_s
+        Seconds after a lost answer within which the thing may still turn up.
+    absence_is_end
+        What a complete listing lacks has ended.
+    poll_min_s, poll_quiet_s
+        Seconds between two observations while something is young or ending, and otherwise.
+    start_s
+        Stated start time of an instance in seconds, until some were measured.
+    live_logs
+        Logs can be read while the instance runs.
+    """
+
+    repeat_safe: bool
+    settle_s: float
+    absence_is_end: bool
+    poll_min_s: float
+    poll_quiet_s: float
+    start_s: float
+    live_logs: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether an identity can use a system, and if not, why and what to do."""
+
+    usable: bool
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What the instances of one cluster need where they run.
+
+    Attributes
+    ----------
+    secret
+        File name to bytes; readable by the owner alone.
+    """
+
+    cluster: str
+    secret: dict[str, bytes] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One instance to be launched: its id, what it holds, and under which names."""
+
+    id: str
+    ordinal: int
+    workers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Instances of one kind, launched together.
+
+    Attributes
+    ----------
+    group
+        The worker group; None for a scheduler.
+    members
+        In the order of the handles.
+    scheduler
+        The instance id of the cluster's scheduler, for nodes that learn its address from its report.
+    address
+        The scheduler's address: for nodes, where it is known; for a scheduler, the one it had before.
+    runtime
+        Times and bounds that the runtime is told.
+    """
+
+    cluster: str
+    cluster_name: str
+    role: Role
+    spec: ClusterSpec
+    group: WorkerGroupSpec | None
+    members: tuple[Member, ...]
+    scheduler: str
+    address: str
+    runtime: RuntimeSettings
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeSettings:
+    """What the daemon's configuration says to every runtime; times in seconds, sizes in bytes."""
+
+    grace: float
+    join_timeout: float
+    orphan_timeout: float
+    held_seconds: float
+    held_memory_share: float
+    log_max_bytes: int
+    log_files: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The answer for one handle; `lasting`: the same request will be refused again."""
+
+    handle: Handle
+    result: Result
+    words: str = ""
+    lasting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a runtime says of itself; the owner's word, validated."""
+
+    phase: str
+    address: str = ""
+    dashboard: str = ""
+    failure: str = ""
+    pid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What a system shows of one instance; times in unix seconds of the daemon's clock.
+
+    Attributes
+    ----------
+    goodbye
+        Who told a scheduler to end, if somebody did.
+    """
+
+    handle: Handle
+    state: State
+    words: str = ""
+    end: End | None = None
+    host: str = ""
+    pid: int | None = None
+    report: Report | None = None
+    started: float | None = None
+    ended: float | None = None
+    goodbye: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One listing. `complete` is False when any part of the question failed; it says nothing of what was launched
+    after `begun` (unix seconds). `strays` bear our mark and were not asked about."""
+
+    begun: float
+    complete: bool
+    seen: tuple[Observation, ...]
+    strays: tuple[Handle, ...] = ()
+    staged: frozenset[str] = frozenset()
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LogChunk:
+    """Lines of one instance's log: (unix seconds, text); `cursor` goes on after them."""
+
+    lines: tuple[tuple[float, str], ...]
+    cursor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where the daemon that opens a site lives.
+
+    Attributes
+    ----------
+    state_id
+        The mark of all that this daemon launches.
+    state_dir
+        Its durable folder; clusters' folders lie in `clusters/`.
+    runtime_dir
+        Its folder for sockets; gone after a reboot.
+    """
+
+    state_id: str
+    state_dir: Path
+    runtime_dir: Path
+
+
+class Site(Protocol):
+    """A system as one identity sees and uses it.
+
+    Methods may run concurrently, are cut off by the core's time-outs, may be cancelled, and never block the loop.
+    """
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this site can do."""
+
+    async def check(self) -> Health:
+        """Whether this identity can use this system, and if not, the mend."""
+
+    async def stage(self, payload: Payload) -> None:
+        """Put what a cluster's instances need where they find it. A repeat does nothing."""
+
+    async def prepare(self, batch: Batch) -> list[Handle]:
+        """Decide all that it takes to find or end each member later. Changes nothing; the core commits the handles."""
+
+    async def launch(self, batch: Batch, handles: Sequence[Handle]) -> list[Outcome]:
+        """Submit, once, without retries inside; one outcome a member. An exception is "unsure" for every member."""
+
+    async def observe(self, known: Sequence[Handle], deep: bool = False) -> Snapshot:
+        """What the system shows of `known`; with `deep`, strays and what is staged too."""
+
+    async def terminate(self, handles: Sequence[Handle], force: bool = False) -> list[Outcome]:
+        """Ask for the end; never wait. A repeat is harmless. `force` skips the grace."""
+
+    def logs(self, handle: Handle, cursor: str, since: float | None) -> AsyncIterator[LogChunk]:
+        """What the log holds after `cursor` ("" is the beginning) now, and no more."""
+
+    def link_path(self, handle: Handle) -> Path | None:
+        """The unix socket of a scheduler's link on this machine; None where there is none."""
+
+    async def unstage(self, cluster: str) -> None:
+        """Remove what was staged and what its instances left (logs too). Nothing of the cluster runs any more."""
+
+    async def close(self) -> None:
+        """Let go of connections; ends nothing there."""
+
+
+class Driver(Protocol):
+    """One system; no connection, no state."""
+
+    name: str
+    description: str
+    options: type[BaseModel]
+
+    def validate(self, group: WorkerGroupSpec, who: Identity) -> list[Problem]:
+        """What is wrong with a group, in the user's words, each with its field. Asks the system nothing."""
+
+    def complete(self, group: WorkerGroupSpec) -> WorkerGroupSpec:
+        """The group with what it leaves to the system ("auto" memory) decided."""
+
+    def upgrade(self, handle: Handle) -> Handle:
+        """A handle written by an older release, as this one writes it. Pure."""
+
+    async def open(self, who: Identity, surroundings: Surroundings) -> Site:
+        """The system as that identity uses it. Starts nothing there."""

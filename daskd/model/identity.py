@@ -1,0 +1,28 @@
+"""Who calls, who owns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A user of this machine.
+
+    Attributes
+    ----------
+    name
+        The user's name, or `uid:N` where the machine has none for that uid.
+    uid, gid
+        As the kernel knows them.
+    home
+        The home directory.
+    shell
+        The login shell.
+    """
+
+    name: str
+    uid: int
+    gid: int
+    home: str
+    shell: str = "/bin/sh"

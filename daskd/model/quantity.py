@@ -1,0 +1,74 @@
+"""Amounts as users write them."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ByteSize, TypeAdapter, ValidationError
+
+_BYTES = TypeAdapter(ByteSize)
+_DURATION = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>ms|s|m|min|h|d)?", re.ASCII)
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_MOST_BYTES = 1 << 60
+
+
+def parse_memory(value: object) -> int | Literal["auto"]:
+    """Bytes of a memory limit.
+
+    Parameters
+    ----------
+    value
+        "4GiB", "500 MB", a number of bytes, "0" or None for no limit, "auto".
+
+    Returns
+    -------
+    int or "auto"
+        Bytes; 0 means no limit.
+
+    Raises
+    ------
+    ValueError
+        When it is no amount of memory, negative, or more than an exbibyte.
+    """
+    if value is None:
+        return 0
+    if isinstance(value, str) and value.strip().lower() == "auto":
+        return "auto"
+    mend = 'write bytes with a unit, such as "4GiB" or "500 MB", "0" for no limit, or "auto"'
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise ValueError(f"{value!r} is no amount of memory: {mend}")
+    try:
+        size = int(_BYTES.validate_python(value.strip() if isinstance(value, str) else value))
+    except (ValidationError, OverflowError):
+        raise ValueError(f"{value!r} is no amount of memory: {mend}") from None
+    if not 0 <= size <= _MOST_BYTES:
+        raise ValueError(f"{value!r} is out of range: {mend}")
+    return size
+
+
+def parse_seconds(value: object) -> float:
+    """Seconds of a duration: a number, or "30s", "5 min", "12h", "1d".
+
+    Raises
+    ------
+    ValueError
+        When it is no duration, negative or not finite.
+    """
+    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
+        return float(match["number"]) * _SECONDS[match["unit"] or "s"]
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= 0:
+        return float(value)
+    raise ValueError(f'{value!r} is no duration: write seconds, or "30s", "5 min", "12h", "1d"')
+
+
+def _memory(value: Any) -> int | Literal["auto"]:
+    return parse_memory(value)
+
+
+Memory = Annotated[int | Literal["auto"], BeforeValidator(_memory)]
+"""Bytes (0: no limit) or "auto"."""
+
+Seconds = Annotated[float, BeforeValidator(parse_seconds)]
+"""A duration in seconds, not negative."""
