@@ -91,9 +91,9 @@ def _check(path: Path) -> None:
         raise StateUnusable(f"the state directory {path} {wrong}", facts={"path": str(path)})
 
 
-def _own_file(path: Path, flags: int = 0) -> None:
+def _own_file(path: Path) -> None:
     """Make the file, or take rights from others on it. SQLite would make it readable for all that umask allows."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         os.fchmod(descriptor, 0o600)
     finally:

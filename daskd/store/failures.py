@@ -10,7 +10,8 @@ from pathlib import Path
 from daskd.model.errors import StateUnusable
 
 RESTORE = (
-    "stop daskd, move {path}, {path}-wal and {path}-shm away, put a backup in the place of {path}, and start daskd again"
+    "stop daskd, move {path}, {path}-wal and {path}-shm away, put a backup in the place of {path}, "
+    "and start daskd again"
 )
 
 # By SQLite's words: Python 3.10 does not tell its codes.
