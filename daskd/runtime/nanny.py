@@ -126,6 +126,8 @@ class PacedNanny(Nanny):
 
     async def instantiate(self) -> Status:
         """Start the worker's process, after a pause where one died before it."""
+        if self.is_alive():  # another call has started it
+            return await super().instantiate()
         previous, self._worker = self._worker, None
         words = self._bury(previous) if previous else ""
         if previous and not self._told_to_restart:
@@ -176,7 +178,7 @@ class PacedNanny(Nanny):
 
     def close_gracefully(self, reason: str = "nanny-close-gracefully") -> None:
         """The worker says that it closes and is not to be restarted."""
-        # A process that outlived its forkserver is told by the scheduler to close, and says so here: not our worker.
+        # Not our worker: a process that outlived its forkserver, which the scheduler told to close.
         if self.process is None or self.process.status is not Status.running:
             return
         self._end_reason = reason
@@ -184,7 +186,7 @@ class PacedNanny(Nanny):
 
     async def close(self, timeout: float = 5, reason: str = "nanny-close") -> Any:
         """Close the worker's process and stop."""
-        # The default is what a caller from outside uses (the handler "terminate"): told. All others are its own.
+        # The default reason is a caller's from outside (the handler "terminate"); its own all have names.
         if reason == "nanny-close" and self._end_reason is None and self.status is Status.running:
             self._end_reason = reason
         return await super().close(timeout=timeout, reason=reason)

@@ -12,6 +12,7 @@ from multiprocessing import forkserver
 
 import dask.config
 from distributed.core import Status
+from distributed.security import Security
 from distributed.utils import get_mp_context
 
 from .exits import Ended, ExitCode
@@ -60,6 +61,7 @@ class Node:
     def __init__(self, spec: NodeSpec, directory: str) -> None:
         self._spec = spec
         self._directory = directory
+        self._security: Security
         self._hub: Hub
         self._nannies: set[PacedNanny] = set()
         self._asked = asyncio.Event()

@@ -106,7 +106,7 @@ async def _resolve(host: str, port: int, timeout: float) -> tuple[Any, ...]:
         words = f"the name {host} was not answered by this machine's name service within {timeout:g} s"
         raise Unreachable("name", words) from error
     except (OSError, UnicodeError) as error:
-        words = f"this machine knows no host {host}: {error}; the scheduler must be told a host name that it knows"
+        words = f"this machine knows no host {host}: {error}; the scheduler needs a host name that it knows"
         raise Unreachable("name", words) from error
     return found[0]
 
@@ -128,7 +128,7 @@ async def _connect(
         return await asyncio.wait_for(opened, timeout)
     except asyncio.TimeoutError as error:
         sock.close()
-        words = f"{address} accepted the connection and said nothing for {timeout:g} s: it speaks no TLS, or hangs"
+        words = f"{address} accepted the connection and was silent for {timeout:g} s: no TLS, or it hangs"
         raise Unreachable("tls" if context else "timeout", words) from error
     except OSError as error:  # ssl.SSLError is one
         sock.close()
@@ -136,7 +136,7 @@ async def _connect(
 
 
 def _connect_failure(error: Exception, address: str, timeout: float) -> Unreachable:
-    # On Python 3.10 asyncio's time-out is no OSError; from 3.11 it is the built-in one, which the kernel raises too.
+    # asyncio's time-out is the built-in one from Python 3.11 on; the kernel raises the built-in one too.
     if isinstance(error, (asyncio.TimeoutError, TimeoutError)):
         words = f"{address} did not answer within {timeout:g} s: a firewall may drop what is sent to it"
         return Unreachable("timeout", words)
@@ -153,15 +153,17 @@ def _connect_failure(error: Exception, address: str, timeout: float) -> Unreacha
 
 def _tls_words(error: Exception, address: str) -> str:
     reason = getattr(error, "reason", None) or str(error) or type(error).__name__
-    return f"TLS with {address} failed: {reason}; the scheduler's certificates and this node's are not of one cluster"
+    return f"TLS with {address} failed: {reason}; its certificates and this node's are not of one cluster"
 
 
 async def _first_byte(reader: asyncio.StreamReader, address: str, timeout: float) -> None:
-    """Wait for the scheduler's greeting: with TLS 1.3 the server refuses a certificate only after the handshake."""
+    """Wait for the greeting: with TLS 1.3 the server refuses a certificate only after the handshake."""
     try:
         greeting = await asyncio.wait_for(reader.read(1), timeout)
     except asyncio.TimeoutError as error:
-        words = f"{address} accepted the connection and said nothing for {timeout:g} s: it is no scheduler, or it hangs"
+        words = (
+            f"{address} accepted the connection and was silent for {timeout:g} s: no scheduler, or it hangs"
+        )
         raise Unreachable("timeout", words) from error
     except ssl.SSLError as error:
         raise Unreachable("tls", _tls_words(error, address)) from error
