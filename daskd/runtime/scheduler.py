@@ -19,7 +19,7 @@ from distributed.security import Security
 from .hub import Hub
 from .keeper import HeldBounds
 from .link import serve_link
-from .report import replace_file, write_report
+from .report import Report, replace_file, write_report
 from .state import address_of, http_address
 
 logger = logging.getLogger("daskd.scheduler")
@@ -71,7 +71,7 @@ class Ending(SchedulerPlugin):
 def report(spec: SchedulerSpec, directory: Path, phase: str, **fields: str | None) -> None:
     """Write the report; a full disk is logged and stops nothing."""
     try:
-        write_report(directory, instance=spec.instance, phase=phase, **fields)
+        write_report(directory, Report(spec.instance, phase, **fields))
     except OSError as err:
         logger.warning("The report could not be written: %s", err)
 
