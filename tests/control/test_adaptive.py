@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from factory import NOW, group, pending, running, snapshot, tasks
+from adaptive_states import NOW, group, pending, running, snapshot, tasks
 
 from daskd.control.adaptive import choose_victims, decide
 from daskd.model.adaptive import (
