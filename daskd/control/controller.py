@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 import structlog
 
 from daskd.drivers.protocol import Driver, Site, Snapshot
-from daskd.model.cluster import Cluster
+from daskd.model.cluster import Cluster, Handle
 from daskd.model.errors import ClusterNotRunning, SchedulerUnreachable
 from daskd.model.views import Connection, DriverInfo, HeldWorkView, LogLine, WorkerView
 from daskd.security.vault import Vault
 from daskd.store import Store
 
 from .acts import Acts
-from .idle import Keeper
+from .idle import IdleWatch
 from .link import Link, LinkError
 from .log_reader import LogReader
 from .observer import Observer
 from .reconciler import Reconciler
+from .retention import Keep, Retention
 from .settings import Settings
 from .strays import Strays
 from .workers import views
@@ -38,6 +40,8 @@ class Controller:
         Where instances are launched.
     drivers
         All drivers, as the API shows them.
+    keep
+        How long what has ended is remembered.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class Controller:
         drivers: Mapping[str, DriverInfo],
         vault: Vault,
         settings: Settings,
+        keep: Keep,
     ) -> None:
         self.drivers = drivers
         self._store = store
@@ -56,6 +61,7 @@ class Controller:
         self._site = site
         self._vault = vault
         self._settings = settings
+        self._keep = keep
         self._reconcilers: dict[str, Reconciler] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._observer = Observer(site, self._saw_strays, settings.driver_timeout)
@@ -67,7 +73,8 @@ class Controller:
         for cluster in await self._store.live():
             await self.created(cluster)
         self._spawn(self._observer.run(), "observer")
-        self._spawn(Keeper(self._store, self.wake).run(), "idle time-outs")
+        self._spawn(IdleWatch(self._store, self.wake).run(), "idle time-outs")
+        self._spawn(Retention(self._store, self._site, self._keep).run(), "retention")
 
     async def stop(self) -> None:
         """Stop looking. Nothing is ended: what runs is found again."""
@@ -79,8 +86,8 @@ class Controller:
                 await task
         await self._site.close()
 
-    def _spawn(self, work: object, name: str) -> None:
-        task = asyncio.create_task(work, name=name)  # type: ignore[arg-type]
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
         self._background.add(task)
         task.add_done_callback(self._background_done)
 
@@ -118,10 +125,6 @@ class Controller:
         if reconciler := self._reconcilers.get(uid):
             reconciler.wake()
 
-    async def forget(self, uid: str) -> None:
-        """Remove what is left of a cluster that ended, logs included."""
-        await self._site.forget(uid)
-
     def _saw_strays(self, snapshot: Snapshot) -> None:
         known = {key for reconciler in self._reconcilers.values() for key in reconciler.instances}
         new, orphans = self._strays.look(snapshot.strays, known, snapshot.begun)
@@ -131,7 +134,7 @@ class Controller:
             log.warning("ending what no cluster owns", instances=[handle.id for handle in orphans])
             self._spawn(self._end(orphans), "orphans")
 
-    async def _end(self, orphans: list) -> None:  # type: ignore[type-arg]
+    async def _end(self, orphans: Sequence[Handle]) -> None:
         await self._site.terminate(orphans)
 
     async def workers(self, cluster: Cluster, include_ended: bool) -> list[WorkerView]:

@@ -28,7 +28,7 @@ def is_overdue(cluster: Cluster, now: float) -> bool:
     )
 
 
-class Keeper:
+class IdleWatch:
     """Looks every second.
 
     Parameters
