@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +27,7 @@ MOST_SPEC_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class _Laid:
-    """A request's groups over a profile's: the raw group, what the profile alone says of it, where the user wrote it."""
+    """A group as laid over the profile's, what the profile alone says of it, and where the user wrote it."""
 
     group: dict[str, Any]
     under: dict[str, Any]
@@ -84,7 +85,7 @@ def build_spec(
         problems += _fixed_problems(spec, name or "default", profile, defaults, laid)
     for group, where in zip(spec.groups, laid, strict=True):
         problems += [_under(where.path, each) for each in driver_problems(group, drivers, who)]
-    problems += _size_problems(spec)
+    problems = problems or _size_problems(spec)
     bounds = bounds_of(config, name)
     if spec.adaptive is not None and not problems:
         policy, wrong = completed(spec.adaptive, spec.adaptive.group or spec.groups[0].name, bounds)
@@ -96,10 +97,10 @@ def build_spec(
     return spec
 
 
-def new_cluster(name: str, spec: ClusterSpec, owner: Identity, now: float) -> Cluster:
-    """The record of a cluster that was just asked for; `now` in unix seconds."""
+def new_cluster(name: str, spec: ClusterSpec, owner: Identity, now: float, *, uid: str | None = None) -> Cluster:
+    """The record of a cluster that was just asked for; `now` in unix seconds; None: a new uid."""
     return Cluster(
-        uid=new_uid(),
+        uid=new_uid() if uid is None else uid,
         name=name,
         owner=owner.name,
         owner_uid=owner.uid,
@@ -132,6 +133,8 @@ def driver_problems(group: WorkerGroupSpec, drivers: Mapping[str, DriverInfo], w
 def option_problems(model: type[BaseModel], options: Mapping[str, Any]) -> list[Problem]:
     """What is wrong with a driver's options, by their model."""
     known = [field.alias or name for name, field in model.model_fields.items()]
+    if not _is_finite(options):
+        return [Problem("options", "they hold a number that is infinite or none: write finite numbers")]
     unknown = [name for name in options if name not in known]
     problems = [Problem(f"options.{name[:100]}", _unknown_option(name, known)) for name in unknown]
     try:
@@ -139,6 +142,14 @@ def option_problems(model: type[BaseModel], options: Mapping[str, Any]) -> list[
     except ValidationError as error:
         problems += problems_of(error, model, "options")
     return problems
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _unknown_option(name: str, known: list[str]) -> str:
