@@ -119,9 +119,7 @@ class Daemon:
         StateUnusable
             When the state or a socket can't be used; the words say what to do.
         """
-        self._store = await SqliteStore.open(
-            self._where.state_dir, machine_id=self._where.machine_id, clock=time.time
-        )
+        self._store = await SqliteStore.open(self._where.state_dir, machine_id=self._where.machine_id, clock=time.time)
         self._controller = await self._control(self._store)
         services = Services(
             store=self._store,

@@ -30,7 +30,7 @@ WORDS = {
 }
 
 
-class Ended(Exception):  # noqa: N818 - an end may be an orderly one
+class Ended(Exception):
     """The process is to end with this code, and these words as its log's last line.
 
     Parameters

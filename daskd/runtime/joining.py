@@ -73,14 +73,10 @@ class Hub:
                 versions=versions(),
             )
         except asyncio.TimeoutError as error:
-            words = (
-                f"{address} did not answer daskd_join in {ANSWER_TIMEOUT:g} s: busy, or no scheduler of daskd"
-            )
+            words = f"{address} did not answer daskd_join in {ANSWER_TIMEOUT:g} s: busy, or no scheduler of daskd"
             raise Unreachable("dask", words) from error
         except Exception as error:  # Dask raises here whatever was raised in the scheduler's process
-            raise Unreachable(
-                "dask", f"{address} failed at daskd_join: {type(error).__name__}: {error}"
-            ) from error
+            raise Unreachable("dask", f"{address} failed at daskd_join: {type(error).__name__}: {error}") from error
         result = answer.get("result") if isinstance(answer, dict) else None
         if result == "fenced":
             raise Ended(ExitCode.FENCED, str(answer.get("words") or ""))
@@ -105,7 +101,5 @@ class Hub:
                 await self._call(
                     self.address, "daskd_node_event", instance=self._spec.instance, event=event, words=words
                 )
-            except (
-                Exception
-            ) as error:  # as in join; an event that is lost is in the log, and the loop goes on
+            except Exception as error:  # as in join; an event that is lost is in the log, and the loop goes on
                 logger.warning("the scheduler did not take the event %s: %s", event, error)

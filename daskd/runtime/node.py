@@ -214,9 +214,7 @@ class Node:
         )
 
     async def _close_nannies(self) -> None:
-        closing = [
-            asyncio.ensure_future(n.close(timeout=CLOSE_TIMEOUT, reason="node-ends")) for n in self._nannies
-        ]
+        closing = [asyncio.ensure_future(n.close(timeout=CLOSE_TIMEOUT, reason="node-ends")) for n in self._nannies]
         if not closing:
             return
         done, late = await asyncio.wait(closing, timeout=CLOSE_ALL_TIMEOUT)

@@ -21,7 +21,7 @@ PROBE_TIMEOUT = 5.0
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL)
 
 
-class Unreachable(Exception):  # noqa: N818 - a finding; the node goes on trying
+class Unreachable(Exception):
     """The scheduler can't be reached.
 
     Parameters
@@ -144,9 +144,7 @@ def _connect_failure(error: Exception, address: str, timeout: float) -> Unreacha
         words = f"{address} refused the connection: no scheduler listens there, or a firewall rejects it"
         return Unreachable("refused", words)
     if isinstance(error, OSError) and error.errno in _NO_ROUTE:
-        words = (
-            f"no route from this machine to {address}: {error.strerror}; it needs another address or network"
-        )
+        words = f"no route from this machine to {address}: {error.strerror}; it needs another address or network"
         return Unreachable("route", words)
     return Unreachable("route", f"{address} can't be connected to: {error}")
 
@@ -161,9 +159,7 @@ async def _first_byte(reader: asyncio.StreamReader, address: str, timeout: float
     try:
         greeting = await asyncio.wait_for(reader.read(1), timeout)
     except asyncio.TimeoutError as error:
-        words = (
-            f"{address} accepted the connection and was silent for {timeout:g} s: no scheduler, or it hangs"
-        )
+        words = f"{address} accepted the connection and was silent for {timeout:g} s: no scheduler, or it hangs"
         raise Unreachable("timeout", words) from error
     except ssl.SSLError as error:
         raise Unreachable("tls", _tls_words(error, address)) from error

@@ -88,9 +88,7 @@ def read_report(path: str | os.PathLike[str]) -> Report | None:
     if not isinstance(content, dict) or content.get("version") != 1 or content.get("phase") not in PHASES:
         raise ValueError(f"{path} is no report of version 1")
     words = [content.get(key) for key in ("address", "dashboard", "failure")]
-    if not isinstance(content.get("instance"), str) or not all(
-        w is None or isinstance(w, str) for w in words
-    ):
+    if not isinstance(content.get("instance"), str) or not all(w is None or isinstance(w, str) for w in words):
         raise ValueError(f"{path} is damaged")
     return Report(content["instance"], content["phase"], *words)
 

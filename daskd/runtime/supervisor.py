@@ -466,7 +466,7 @@ def write_end(directory: str, end: dict[str, Any]) -> None:
         try:
             write_atomically(directory, "end.json", end)
             return
-        except OSError as error:  # noqa: PERF203
+        except OSError as error:
             if attempt == END_WRITE_ATTEMPTS or error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             time.sleep(1.0)

@@ -161,9 +161,7 @@ def test_more_work_never_asks_for_less(state: dict[str, Any], which: int, more: 
         return
     at = which % len(work)
     first, *rest = work[at].rows
-    work[at] = replace(
-        work[at], ready=work[at].ready + more, rows=(replace(first, count=first.count + more), *rest)
-    )
+    work[at] = replace(work[at], ready=work[at].ready + more, rows=(replace(first, count=first.count + more), *rest))
     heavier = {**state, "snapshot": replace(state["snapshot"], classes=tuple(work))}
     assert decide(**heavier).groups["default"].launch >= decide(**state).groups["default"].launch
 
@@ -300,9 +298,7 @@ def test_a_runtimes_snapshot_is_read() -> None:
     assert (said.rev, said.waiting, said.more_work, said.received) == (812, 400, True, 5.0)
     assert said.classes[0].rows == (PrefixRow(1000, 1.0, None),)
     assert (said.classes[1].resources, said.classes[1].example) == ((("GPU", 1.0),), "g-1")
-    assert said.workers == (
-        WorkerRow("w-7", "i-2", "running", 1, 0, 0, 1200, 800, 4294967296, None, 3.1, 10.1),
-    )
+    assert said.workers == (WorkerRow("w-7", "i-2", "running", 1, 0, 0, 1200, 800, 4294967296, None, 3.1, 10.1),)
 
 
 def test_changed_rows_are_laid_over_the_previous_snapshot() -> None:
