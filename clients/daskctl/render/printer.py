@@ -1,0 +1,134 @@
+"""Where output goes: results to stdout in the format asked for, words for people to stderr."""
+
+from __future__ import annotations
+
+import enum
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, TextIO
+
+import yaml
+from rich.console import Console
+from rich.text import Text
+
+from . import table
+from .document import document
+from .table import Cell, Column, Row
+
+
+class Format(str, enum.Enum):
+    """What `-o` takes."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+def _utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+@dataclass(frozen=True)
+class Printer:
+    """Prints what a command found.
+
+    Attributes
+    ----------
+    format
+        Tables, or documents for programs.
+    out, err
+        The streams; each is asked on its own whether it is a terminal.
+    now
+        The clock that relative times are told by.
+    """
+
+    format: Format = Format.TABLE
+    out: TextIO = field(default_factory=lambda: sys.stdout)
+    err: TextIO = field(default_factory=lambda: sys.stderr)
+    now: Callable[[], datetime] = _utc_now
+
+    def rows(self, key: str, rows: Sequence[Row], columns: Sequence[Column[Row]], *, nothing: str) -> None:
+        """Print a list: as ``{key: [...]}``, or as a table; `nothing` tells a person that there is none."""
+        if self.format is not Format.TABLE:
+            self.document({key: [document(row) for row in rows]})
+        elif not rows:
+            self.say(nothing)
+        elif self.out.isatty():
+            self._console().print(table.for_terminal(rows, columns, self.now()))
+        else:
+            self._lines(table.for_pipe(rows, columns, self.now()))
+
+    def row(self, row: Row, columns: Sequence[Column[Row]]) -> None:
+        """Print one thing: as its document, or as a table of one row."""
+        if self.format is not Format.TABLE:
+            self.document(document(row))
+        else:
+            self.rows("", [row], columns, nothing="")
+
+    def facts(self, thing: Any, facts: Callable[[datetime], Iterable[tuple[str, Cell]]]) -> None:
+        """Print one thing at length: as its document, or as labelled facts."""
+        if self.format is not Format.TABLE:
+            self.document(document(thing))
+        elif self.out.isatty():
+            table.facts_for_terminal(facts(self.now()), self._console())
+        else:
+            self._lines(table.facts_for_pipe(facts(self.now())))
+
+    def document(self, value: Mapping[str, Any]) -> None:
+        """Print one document."""
+        if self.format is Format.YAML:
+            self.out.write(yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
+        else:
+            self.out.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        self.out.flush()
+
+    def documents(self, values: Iterable[Mapping[str, Any]]) -> None:
+        """Print some of an endless list: a document each, JSON one a line, YAML with separators."""
+        for value in values:
+            if self.format is Format.YAML:
+                self.out.write(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, explicit_start=True))
+            else:
+                self.out.write(json.dumps(value, ensure_ascii=False) + "\n")
+        self.out.flush()
+
+    def text(self, lines: Iterable[Text]) -> None:
+        """Print lines of text: in colour on a terminal, else plain."""
+        if self.out.isatty():
+            console = self._console()
+            for line in lines:
+                console.print(line, soft_wrap=True, highlight=False)
+        else:
+            self._lines(line.plain for line in lines)
+
+    def say(self, words: str) -> None:
+        """Tell a person: on stderr, and only where that is a terminal."""
+        if self.err.isatty():
+            self._console(self.err).print(Text(table.printable(words)))
+
+    @contextmanager
+    def progress(self, words: str) -> Iterator[Callable[[str], None]]:
+        """A line that shows where a wait is, while it lasts: on a terminal's stderr only.
+
+        Yields
+        ------
+        callable
+            Call it with the words to show from now on.
+        """
+        if not self.err.isatty() or os.environ.get("TERM") == "dumb":
+            yield lambda _words: None
+            return
+        with self._console(self.err).status(Text(words)) as status:
+            yield lambda words: status.update(Text(table.printable(words)))
+
+    def _console(self, stream: TextIO | None = None) -> Console:
+        return Console(file=stream or self.out, highlight=False, emoji=False, markup=False)
+
+    def _lines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.out.write(line + "\n")
+        self.out.flush()
