@@ -16,6 +16,11 @@ def absolute(moment: datetime) -> str:
     return f"{text}{fraction}Z"
 
 
+def time_of_day(moment: datetime) -> str:
+    """The local time of day: "14:02:59"."""
+    return moment.astimezone().strftime("%H:%M:%S")
+
+
 def span(length: timedelta | float) -> str:
     """How long, in its two largest units: "3d 4h", "2m 5s", "0s".
 

@@ -6,7 +6,7 @@ import enum
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -18,7 +18,7 @@ from rich.text import Text
 
 from . import table
 from .document import document
-from .table import Cell, Column, Row
+from .table import Cell, Column, Line, Row
 
 
 class Format(str, enum.Enum):
@@ -82,33 +82,42 @@ class Printer:
     def document(self, value: Mapping[str, Any]) -> None:
         """Print one document."""
         if self.format is Format.YAML:
-            self.out.write(yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
+            self.out.write(yaml.safe_dump(value, sort_keys=False))
         else:
-            self.out.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+            self.out.write(json.dumps(value, indent=2) + "\n")
         self.out.flush()
 
-    def documents(self, values: Iterable[Mapping[str, Any]]) -> None:
-        """Print some of an endless list: a document each, JSON one a line, YAML with separators."""
-        for value in values:
+    async def stream(self, key: str, items: AsyncIterator[Row], line: Line[Row], *, endless: bool) -> None:
+        """Print things as they come: a line each, or as one document ``{key: [...]}``.
+
+        An `endless` stream has no end to wait for: there each thing is a document of its own, JSON's on a line.
+        """
+        if self.format is not Format.TABLE and not endless:
+            self.document({key: [document(item) async for item in items]})
+            return
+        console = self._console() if self.out.isatty() else None
+        async for item in items:
             if self.format is Format.YAML:
-                self.out.write(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, explicit_start=True))
+                self.out.write(yaml.safe_dump(document(item), sort_keys=False, explicit_start=True))
+            elif self.format is Format.JSON:
+                self.out.write(json.dumps(document(item)) + "\n")
+            elif console is not None:
+                console.print(line.terminal(item), soft_wrap=True)
             else:
-                self.out.write(json.dumps(value, ensure_ascii=False) + "\n")
+                self.out.write(line.pipe(item) + "\n")
+            if endless:
+                self.out.flush()
         self.out.flush()
-
-    def text(self, lines: Iterable[Text]) -> None:
-        """Print lines of text: in colour on a terminal, else plain."""
-        if self.out.isatty():
-            console = self._console()
-            for line in lines:
-                console.print(line, soft_wrap=True, highlight=False)
-        else:
-            self._lines(line.plain for line in lines)
 
     def say(self, words: str) -> None:
         """Tell a person: on stderr, and only where that is a terminal."""
         if self.err.isatty():
-            self._console(self.err).print(Text(table.printable(words)))
+            self.tell(words)
+
+    def tell(self, words: str) -> None:
+        """Tell whoever reads stderr, a person or a log."""
+        self.err.write(table.printable(words) + "\n")
+        self.err.flush()
 
     @contextmanager
     def progress(self, words: str) -> Iterator[Callable[[str], None]]:

@@ -55,6 +55,14 @@ class Column(Generic[Row]):
     pipe_only: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Line(Generic[Row]):
+    """How one thing of a stream is printed on a line, by itself: in a pipe, and on a terminal."""
+
+    pipe: Callable[[Row], str]
+    terminal: Callable[[Row], Text]
+
+
 def printable(words: str) -> str:
     """The words on one line, without control characters: nothing in them can drive a terminal or split a field."""
     return _CONTROL.sub(" ", words)
