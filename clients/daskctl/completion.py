@@ -13,7 +13,7 @@ PATIENCE_S = 2.0
 
 
 def cluster_names(session: Session, beginning: str) -> list[str]:
-    """Names of live clusters that begin so; none when the daemon says no or takes too long: a prompt shows no errors."""
+    """Names of live clusters that begin so; none when the daemon says no or is slow: a prompt shows no errors."""
     try:
         return asyncio.run(asyncio.wait_for(_names(session, beginning), PATIENCE_S))
     except (DaskdError, asyncio.TimeoutError):

@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from typing import IO, Any
 
 import click
+
 from daskd_client import (
     ClusterFailed,
     DaemonUnavailable,
@@ -17,17 +18,6 @@ from daskd_client import (
     InvalidAddress,
     UntrustedDaemon,
 )
-
-REFUSED = 1
-"""The daemon said no, or what was waited for can't happen any more."""
-USAGE = 2
-"""The command line is wrong."""
-UNREACHABLE = 3
-"""The daemon can't be reached."""
-INTERRUPTED = 128 + signal.SIGINT
-"""Ctrl-C, as shells have it."""
-BROKEN_PIPE = 128 + signal.SIGPIPE
-"""Whoever read the output went away, as shells have it."""
 
 
 class WaitOver(DaskdError):
@@ -37,11 +27,7 @@ class WaitOver(DaskdError):
 
 
 class Failure(click.ClickException):
-    """An error on its way out: words for stderr and an exit code."""
-
-    def __init__(self, words: str, exit_code: int) -> None:
-        super().__init__(words)
-        self.exit_code = exit_code
+    """An error on its way out: words for stderr and, by its class, an exit code."""
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the words, if there are any, to stderr."""
@@ -49,13 +35,43 @@ class Failure(click.ClickException):
             click.echo(f"daskctl: {self.message}", file=file or sys.stderr)
 
 
+class Refused(Failure):
+    """The daemon said no, or what was waited for can't happen any more."""
+
+    exit_code = 1
+
+
+class Misused(Failure):
+    """The command line is wrong."""
+
+    exit_code = 2
+
+
+class Unreachable(Failure):
+    """The daemon can't be reached."""
+
+    exit_code = 3
+
+
+class Interrupted(Failure):
+    """Ctrl-C; the code is what shells have for it."""
+
+    exit_code = 128 + signal.SIGINT
+
+
+class Unread(Failure):
+    """Whoever read the output went away; the code is what shells have for it."""
+
+    exit_code = 128 + signal.SIGPIPE
+
+
 def failure(error: DaskdError) -> Failure:
     """An error of the API as words and an exit code."""
     if isinstance(error, InvalidAddress):
-        return Failure(error.message, USAGE)
+        return Misused(error.message)
     if isinstance(error, (DaemonUnavailable, UntrustedDaemon)):
-        return Failure(error.message, UNREACHABLE)
-    return Failure("\n".join(_words(error)), REFUSED)
+        return Unreachable(error.message)
+    return Refused("\n".join(_words(error)))
 
 
 def _words(error: DaskdError) -> list[str]:
@@ -79,10 +95,10 @@ def execute(command: Coroutine[Any, Any, None]) -> None:
     except DaskdError as error:
         raise failure(error) from error
     except KeyboardInterrupt:
-        raise Failure("", INTERRUPTED) from None
+        raise Interrupted("") from None
     except BrokenPipeError:
         _leave_stdout()
-        raise Failure("", BROKEN_PIPE) from None
+        raise Unread("") from None
 
 
 def _leave_stdout() -> None:

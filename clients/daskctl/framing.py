@@ -70,7 +70,7 @@ def shared_options(function: Decorated) -> Decorated:
     output = click.option(
         "-o",
         "--output",
-        type=click.Choice([format.value for format in Format]),
+        type=click.Choice([kind.value for kind in Format]),
         expose_value=False,
         callback=_remember_format,
         help="How to print: a table, or one document for programs.",

@@ -69,7 +69,7 @@ def parse_moment(text: str, now: datetime) -> datetime:
         ) from None
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only
     """An option's value that is a duration; seconds."""
 
     name = "duration"
@@ -83,7 +83,7 @@ class Duration(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-class Moment(click.ParamType):
+class Moment(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only
     """An option's value that is a moment in the past."""
 
     name = "time"
@@ -97,7 +97,7 @@ class Moment(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-class DriverOption(click.ParamType):
+class DriverOption(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only
     """A driver's option, KEY=VALUE. The value is read as JSON where it is JSON (22, true, ["a","b"]), else as text."""
 
     name = "KEY=VALUE"
@@ -111,7 +111,7 @@ class DriverOption(click.ParamType):
         return key, _json_or_text(text)
 
 
-class Variable(click.ParamType):
+class Variable(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only
     """An environment variable: KEY=VALUE, or KEY alone to take its value from daskctl's own environment.
 
     The second keeps a secret out of the process table.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from datetime import timedelta
 
 import click
+
 from daskd_client.types import AdaptivePolicy
 
 from ..framing import Example, cluster_argument, command

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import click
+
 from daskd_client.types import AdaptivePolicy, ClusterSpec, WorkerGroupSpec
 
 from .. import waiting
@@ -60,7 +61,9 @@ class CreateOptions:
 @click.option("--threads", metavar="T", type=click.IntRange(min=1), help="Threads of each worker.")
 @click.option("--memory", metavar="M", default="", help='Memory limit of each worker: "4GiB", "auto"; "0" for none.')
 @click.option("--option", type=DriverOption(), multiple=True, help="An option of the driver; JSON or text. Repeatable.")
-@click.option("--workers-per-node", metavar="W", type=click.IntRange(min=1), help="How many workers share a job, a pod.")
+@click.option(
+    "--workers-per-node", metavar="W", type=click.IntRange(min=1), help="How many workers share a job, a pod."
+)
 @click.option("--python", default="", help="The Python that runs scheduler and workers.")
 @click.option("--env", type=Variable(), multiple=True, help="A variable of their environment. Repeatable.")
 @click.option("--min", "minimum", type=click.IntRange(min=0), help="Adaptive: never fewer workers than this.")

@@ -33,7 +33,7 @@ def workers(cluster: Cluster) -> str:
 
 def bounds(status: AdaptiveStatus | None) -> str:
     """The bounds of an adaptive policy: "0..10"; nothing without one."""
-    if status is None:
+    if status is None or status.policy is None:
         return ""
     maximum = status.policy.maximum
     return f"{status.policy.minimum or 0}..{'' if maximum is None else maximum}"

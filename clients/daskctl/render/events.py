@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from daskd_client.types import Event
 from rich.text import Text
+
+from daskd_client.types import Event
 
 from . import moments
 from .table import Cell, Column, Line, fields, printable, when_past

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from daskd_client.types import LogLine
+
 from rich.text import Text
+
+from daskd_client.types import LogLine
 
 from . import moments
 from .table import Line, fields, printable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -12,13 +12,13 @@ from .table import Cell, Column, when_past
 
 
 def _options(driver: Driver) -> str:
-    properties: dict[str, Any] = driver.options_schema.get("properties", {})
+    properties: Mapping[str, Any] = driver.options_schema.get("properties", {})
     return " ".join(properties)
 
 
-def _defaults(defaults: dict[str, Any], prefix: str = "") -> Iterator[str]:
+def _defaults(defaults: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     for key, value in defaults.items():
-        if isinstance(value, dict):
+        if isinstance(value, Mapping):
             yield from _defaults(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}={value}"
