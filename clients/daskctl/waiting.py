@@ -114,7 +114,7 @@ async def until(daskd: AsyncDaskd, cluster: Cluster, goal: Goal, printer: Printe
         if isinstance(error, DaskdError):
             raise  # a call's own deadline
         raise WaitOver(
-            f"{cluster.name} was not there in time; the daemon goes on. See: daskctl get {cluster.name}"
+            f"The time was up before {cluster.name} {goal.words}; the daemon goes on. See: daskctl get {cluster.name}"
         ) from None
     if hopeless(reached, goal):
         raise await _why_not(daskd, reached, goal)

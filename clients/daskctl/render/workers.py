@@ -36,7 +36,7 @@ ROW: tuple[Column[Worker], ...] = (
     Column("STATE", lambda worker, _now: Cell(worker.state.name, style=_STYLES.get(worker.state, ""))),
     Column("HOST", lambda worker, _now: Cell(worker.host)),
     Column("PID", lambda worker, _now: Cell(str(worker.pid) if worker.pid else ""), right=True),
-    Column("THREADS", lambda worker, _now: Cell(str(worker.nthreads)), right=True),
+    Column("THREADS", lambda worker, _now: Cell(str(worker.nthreads or "")), right=True),
     Column("MEMORY", lambda worker, _now: _memory(worker), right=True),
     Column("TASKS", lambda worker, _now: Cell(str(worker.processing)), right=True),
     Column("JOINED", lambda worker, now: when_past(worker.join_time, now)),
