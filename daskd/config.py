@@ -1,0 +1,302 @@
+"""`daskd.toml`: what an administrator may set, its defaults, and how it is read.
+
+Every error names the file, the key, what is wrong and the mend; all of a file's errors are told at once.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from . import places
+from .model.errors import InvalidConfig, Problem
+from .model.problems import not_there, problems_of
+from .model.quantity import Seconds, parse_memory
+from .model.spec import MOST_WORKERS, ClusterSpec, Name, WorkerGroupSpec
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DEFAULT_PROFILE = "default"
+"""The profile of a request that names none, if the configuration has one of that name."""
+
+_MOST_FILE_BYTES = 1 << 20
+_DAY = 86_400.0
+
+
+def _size(value: object) -> int:
+    mend = 'write bytes with a unit, such as "4 MiB"'
+    try:
+        size = parse_memory(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is no size: {mend}") from None
+    if size == "auto" or size == 0:
+        raise ValueError(f"{value!r} is no size: {mend}")
+    return size
+
+
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute():
+        raise ValueError(f"{str(path)!r} is not absolute: write the whole path, beginning with /")
+    return path
+
+
+def _address(address: str) -> str:
+    path = address.removeprefix("unix:")
+    path = "/" + path.lstrip("/") if path.startswith("//") else path
+    if path == address or not path.startswith("/"):
+        raise ValueError(f'{address!r} is no address to listen on: write "unix:" and an absolute path')
+    return f"unix:{path}"
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+Address = Annotated[str, AfterValidator(_address)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Daemon(_Section):
+    """The daemon itself.
+
+    Attributes
+    ----------
+    state_dir, runtime_dir
+        None: systemd's or the XDG directories (`daskd.places`).
+    listen
+        Addresses, "unix:PATH"; empty: `daskd.sock` in the runtime directory.
+    orphan_grace
+        Seconds after the start before what no record knows is ended.
+    max_message_bytes
+        The largest request.
+    """
+
+    state_dir: AbsolutePath | None = None
+    runtime_dir: AbsolutePath | None = None
+    listen: tuple[Address, ...] = Field(default=(), max_length=16)
+    log_format: Literal["auto", "json", "console"] = "auto"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    orphan_grace: Seconds = Field(default=60.0, le=_DAY)
+    max_message_bytes: int = Field(default=4 << 20, ge=64 << 10, le=256 << 20)
+
+    _sizes = field_validator("max_message_bytes", mode="before")(_size)
+
+
+class Clusters(_Section):
+    """How clusters are started, kept up and ended; times in seconds.
+
+    Attributes
+    ----------
+    start_timeout
+        How long a scheduler may take to answer.
+    max_launch_failures
+        So many failed launches in a row, and the cluster has failed.
+    max_scheduler_restarts, restart_window
+        So many restarts of a scheduler within the window, and the cluster has failed.
+    orphan_timeout
+        A runtime that no daemon spoke to for so long, idle, ends itself.
+    drain
+        How long a worker that leaves may finish what it computes.
+    grace
+        How long a process has between being asked to end and being killed.
+    """
+
+    start_timeout: Seconds = Field(default=60.0, ge=1, le=3600)
+    max_launch_failures: int = Field(default=5, ge=1, le=1000)
+    max_scheduler_restarts: int = Field(default=5, ge=0, le=1000)
+    restart_window: Seconds = Field(default=600.0, ge=1, le=_DAY)
+    orphan_timeout: Seconds = Field(default=_DAY, ge=60, le=365 * _DAY)
+    drain: Seconds = Field(default=60.0, le=_DAY)
+    grace: Seconds = Field(default=10.0, ge=0.1, le=3600)
+
+
+class AdaptiveDefaults(_Section):
+    """The adaptive policy where a user leaves it open; times in seconds. `maximum` holds where no limit is lower."""
+
+    interval: Seconds = Field(default=1.0, ge=0.1, le=3600)
+    maximum: int = Field(default=64, ge=1, le=MOST_WORKERS)
+    wait_count: int = Field(default=3, ge=0, le=10_000)
+    target_duration: Seconds = Field(default=5.0, gt=0, le=_DAY)
+
+
+class HeldWork(_Section):
+    """What lost clients leave: kept for `keep` seconds, up to a share of the workers' memory limit."""
+
+    keep: Seconds = Field(default=_DAY, le=365 * _DAY)
+    memory_share: float = Field(default=0.5, ge=0, le=1)
+
+
+class Logs(_Section):
+    """An instance's log: `files` of `max_bytes`, kept for `keep` seconds after the cluster's end."""
+
+    max_bytes: int = Field(default=10 << 20, ge=4096, le=1 << 40)
+    files: int = Field(default=5, ge=1, le=100)
+    keep: Seconds = Field(default=7 * _DAY, le=10 * 365 * _DAY)
+
+    _sizes = field_validator("max_bytes", mode="before")(_size)
+
+
+class History(_Section):
+    """How long ended clusters and events are remembered, in seconds, and how many events at most."""
+
+    keep_clusters: Seconds = Field(default=30 * _DAY, le=10 * 365 * _DAY)
+    keep_events: Seconds = Field(default=30 * _DAY, le=10 * 365 * _DAY)
+    max_events: int = Field(default=100_000, ge=1000, le=100_000_000)
+
+
+class Limits(_Section):
+    """`max_clusters` a user, `max_workers` a cluster, `max_clusters_total` of all users; counts of live ones."""
+
+    max_clusters: int = Field(default=100, ge=1, le=1_000_000)
+    max_workers: int = Field(default=1000, ge=1, le=MOST_WORKERS)
+    max_clusters_total: int = Field(default=1000, ge=1, le=1_000_000)
+
+
+class ProfileSpec(ClusterSpec):
+    """What a profile lays under a spec; `group` (here `every_group`) under every group of it."""
+
+    every_group: WorkerGroupSpec = Field(default=WorkerGroupSpec(), alias="group")
+
+    @field_validator("profile")
+    @classmethod
+    def _no_profile(cls, name: str) -> str:
+        raise ValueError(f"a profile can't be laid over another ({name!r}): remove it")
+
+
+class Profile(_Section):
+    """A named template of a spec.
+
+    Attributes
+    ----------
+    max_workers
+        The most workers that one group may have; None: the limit of a cluster.
+    spec
+        What it lays under a request; only what is set counts.
+    fixed
+        What a request may not change: fields of the spec ("python"), of every group ("group.driver"), or an entry of
+        one of their tables ("environment.LANG", "group.options.queue").
+    """
+
+    description: str = Field(default="", max_length=1000)
+    max_workers: int | None = Field(default=None, ge=0, le=MOST_WORKERS)
+    spec: ProfileSpec = ProfileSpec()
+    fixed: tuple[str, ...] = ()
+
+    @field_validator("fixed")
+    @classmethod
+    def _known(cls, fixed: tuple[str, ...]) -> tuple[str, ...]:
+        for name in fixed:
+            of_group = name.startswith("group.")
+            fields = WorkerGroupSpec.model_fields if of_group else ClusterSpec.model_fields
+            field = name.removeprefix("group.").partition(".")[0]
+            if field not in fields:
+                known = [f"group.{known}" if of_group else known for known in fields]
+                raise ValueError(not_there("field", f"group.{field}" if of_group else field, known))
+        return fixed
+
+    def defaults(self) -> dict[str, Any]:
+        """What is set, as plain data, sparse."""
+        return self.spec.model_dump(exclude_unset=True)
+
+
+class Config(_Section):
+    """The whole configuration; `file` is where it was read from, None if there is no file."""
+
+    daemon: Daemon = Daemon()
+    clusters: Clusters = Clusters()
+    adaptive: AdaptiveDefaults = AdaptiveDefaults()
+    held_work: HeldWork = HeldWork()
+    logs: Logs = Logs()
+    history: History = History()
+    limits: Limits = Limits()
+    profiles: Mapping[Name, Profile] = Field(default_factory=dict)
+    file: Path | None = Field(default=None, exclude=True)
+
+    def profile(self, name: str) -> Profile | None:
+        """The profile of that name; for an empty one the default one; None if there is none."""
+        return self.profiles.get(name or DEFAULT_PROFILE)
+
+    def group_limit(self, profile: str) -> int:
+        """The most workers that one group of a cluster of that profile may have."""
+        found = self.profile(profile)
+        of_profile = found.max_workers if found is not None else None
+        return self.limits.max_workers if of_profile is None else min(of_profile, self.limits.max_workers)
+
+
+def load_config(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Config:
+    """Read the configuration.
+
+    Parameters
+    ----------
+    path
+        The file; None: the first of `places.config_files` that exists, and only defaults if there is none.
+    environ
+        Where XDG's and systemd's variables are looked up; None: this process's.
+
+    Raises
+    ------
+    InvalidConfig
+        With all that is wrong, a line each; `problems` has them by key.
+    """
+    file = path
+    if file is None:
+        candidates = places.config_files(os.environ if environ is None else environ, os.geteuid())
+        file = next((candidate for candidate in candidates if candidate.exists()), None)
+    return Config() if file is None else parse_config(_read(file), file)
+
+
+def parse_config(text: str, file: Path) -> Config:
+    """The configuration that a text holds; `file` is for the errors.
+
+    Raises
+    ------
+    InvalidConfig
+        With all that is wrong, a line each; `problems` has them by key.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidConfig(f"{file}: this is no TOML: {error}", facts={"file": str(file)}) from None
+    if "file" in document:
+        raise _invalid(file, [Problem("file", "there is no 'file' here: remove it")])
+    try:
+        return Config.model_validate({**document, "file": file})
+    except ValidationError as error:
+        raise _invalid(file, problems_of(error, Config)) from None
+
+
+def _read(file: Path) -> str:
+    facts = {"file": str(file)}
+    try:
+        found = file.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise InvalidConfig(f"{file}: it is no regular file: name a TOML file", facts=facts)
+        if found.st_mode & stat.S_IWOTH:
+            # whoever may write it decides what the daemon runs
+            raise InvalidConfig(f"{file}: everybody may write it: chmod o-w {file}", facts=facts)
+        if found.st_size > _MOST_FILE_BYTES:
+            raise InvalidConfig(f"{file}: it is larger than 1 MiB: is it the right file?", facts=facts)
+        return file.read_text("utf-8")
+    except FileNotFoundError:
+        raise InvalidConfig(f"{file}: there is no such file: create it, or leave --config out", facts=facts) from None
+    except UnicodeDecodeError as error:
+        raise InvalidConfig(f"{file}: it is no UTF-8 at byte {error.start}: save it as UTF-8", facts=facts) from None
+    except OSError as error:
+        raise InvalidConfig(
+            f"{file}: it can't be read: {error.strerror}: check its owner and mode", facts=facts
+        ) from error
+
+
+def _invalid(file: Path, problems: Iterable[Problem]) -> InvalidConfig:
+    found = tuple(problems)
+    lines = [f"{file}: {problem.field}: {problem.words}" for problem in found]
+    return InvalidConfig("\n".join(lines), facts={"file": str(file), "key": found[0].field}, problems=found)

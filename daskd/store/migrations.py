@@ -1,0 +1,95 @@
+"""The database's schemas, from the first on. A schema that was released is never edited: a further one follows it."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from daskd.model.errors import StateUnusable
+
+from .transaction import transaction
+
+# Nothing newer than SQLite 3.24: no STRICT, no RETURNING.
+_FIRST = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    # seq: the order of creation, which the clock may not tell
+    """CREATE TABLE clusters (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        uid TEXT NOT NULL UNIQUE,
+        owner TEXT NOT NULL,
+        name TEXT NOT NULL,
+        phase TEXT NOT NULL,
+        ended REAL,
+        request_id TEXT,
+        format INTEGER NOT NULL,
+        record TEXT NOT NULL,
+        UNIQUE (owner, request_id)
+    )""",
+    "CREATE UNIQUE INDEX clusters_live ON clusters (owner, name) WHERE ended IS NULL",
+    "CREATE INDEX clusters_live_name ON clusters (name) WHERE ended IS NULL",
+    "CREATE INDEX clusters_owner ON clusters (owner, seq)",
+    "CREATE INDEX clusters_ended ON clusters (ended) WHERE ended IS NOT NULL",
+    """CREATE TABLE instances (
+        id TEXT PRIMARY KEY,
+        cluster TEXT NOT NULL REFERENCES clusters (uid) ON DELETE CASCADE,
+        ordinal INTEGER NOT NULL,
+        ended REAL,
+        format INTEGER NOT NULL,
+        record TEXT NOT NULL
+    ) WITHOUT ROWID""",
+    "CREATE INDEX instances_cluster ON instances (cluster, ordinal)",
+    # AUTOINCREMENT: a revision is never used again, even when all rows are pruned
+    """CREATE TABLE changes (
+        revision INTEGER PRIMARY KEY AUTOINCREMENT,
+        cluster TEXT NOT NULL,
+        time REAL NOT NULL,
+        event TEXT,
+        format INTEGER NOT NULL
+    )""",
+    "CREATE INDEX changes_cluster ON changes (cluster, revision)",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+"""The statements that lead from schema N to N + 1, at place N."""
+
+SCHEMA = len(MIGRATIONS)
+"""The schema that this daskd writes."""
+
+
+def schema_of(db: sqlite3.Connection, path: Path) -> int:
+    """The schema of an open database; 0: it is empty.
+
+    Raises
+    ------
+    StateUnusable
+        When it is of a newer daskd, or not daskd's at all.
+    """
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    if version > SCHEMA:
+        raise StateUnusable(
+            f"the state {path} has schema {version}, and this daskd knows up to {SCHEMA}: run the newer daskd that "
+            "wrote it, or restore a backup made before the upgrade",
+            facts={"path": str(path), "schema": str(version), "known": str(SCHEMA)},
+        )
+    if version == 0 and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise StateUnusable(
+            f"{path} is some other program's database: name another directory with --state-dir",
+            facts={"path": str(path)},
+        )
+    return version
+
+
+def migrate(db: sqlite3.Connection, path: Path) -> None:
+    """Bring an open database to `SCHEMA`, each step a transaction, so that a crash leaves a schema that is whole.
+
+    Raises
+    ------
+    StateUnusable
+        When it is of a newer daskd, or not daskd's at all.
+    """
+    version = schema_of(db, path)
+    for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
+        with transaction(db):
+            for statement in statements:
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {number}")
