@@ -14,6 +14,6 @@ def delay(failures: int, key: str) -> float:
     The jitter comes from the key and the count, so that a restarted daemon reckons the same and two clusters do
     not retry in step.
     """
-    full = min(MOST, FIRST * 2 ** max(0, min(failures, 16) - 1))
+    full: float = min(MOST, FIRST * 2.0 ** max(0, min(failures, 16) - 1))
     digest = hashlib.blake2b(f"{key}:{failures}".encode(), digest_size=4).digest()
     return full * (1 - 0.25 * int.from_bytes(digest, "big") / 0xFFFFFFFF)

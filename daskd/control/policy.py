@@ -61,6 +61,12 @@ def remembered(adaptive: Adaptive) -> words.Memory:
         return words.Memory()
 
 
+def remember(ledger: Ledger, memory: words.Memory) -> None:
+    """Put the memory into the record, without a decision."""
+    assert ledger.cluster.adaptive is not None
+    ledger.edit(adaptive=dataclasses.replace(ledger.cluster.adaptive, memory=memory.to_json()))
+
+
 def apply(
     ledger: Ledger, view: View, snapshot: words.Snapshot | None, memory: words.Memory, start_s: float, now: float
 ) -> tuple[Chosen, words.Memory, words.GroupDecision]:

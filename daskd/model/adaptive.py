@@ -15,7 +15,7 @@ Staircase = tuple[tuple[float, int], ...]
 """When a level was last reached, and the level: times rise, levels fall."""
 
 
-class BadMemory(ValueError):  # noqa: N818 - named for what it says of the data
+class BadMemory(ValueError):
     """A persisted memory that this release can't read; begin again with an empty one."""
 
 
@@ -190,9 +190,7 @@ class Group:
         for seconds in self.start_times:
             _at_least("a start time", seconds, 0)
         if self.minimum > self.maximum:
-            raise ValueError(
-                f"minimum {self.minimum} is above maximum {self.maximum}: give minimum <= maximum"
-            )
+            raise ValueError(f"minimum {self.minimum} is above maximum {self.maximum}: give minimum <= maximum")
 
     @property
     def ceiling(self) -> int:

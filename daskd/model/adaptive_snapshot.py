@@ -39,13 +39,11 @@ CLASS_KEYS = frozenset(("resources", "hosts", "workers", "ready", "executing", "
 WORKER_FIELDS = 12
 
 
-class BadSnapshot(ValueError):  # noqa: N818 - named for what it says of the data
+class BadSnapshot(ValueError):
     """A snapshot that is not what a runtime writes; to be treated as none at all."""
 
 
-def parse_snapshot(
-    raw: object, *, received: float | None = None, previous: Snapshot | None = None
-) -> Snapshot:
+def parse_snapshot(raw: object, *, received: float | None = None, previous: Snapshot | None = None) -> Snapshot:
     """Check a decoded ``/v1/snapshot`` and make a :class:`Snapshot` of it.
 
     Parameters
@@ -159,10 +157,7 @@ def _resources(raw: object) -> Pairs:
     if len(pairs) > MAX_NAMES:
         raise BadSnapshot(f"classes[].resources: more than {MAX_NAMES}")
     return tuple(
-        sorted(
-            (_text(name, "classes[].resources"), _seconds(n, "classes[].resources"))
-            for name, n in pairs.items()
-        )
+        sorted((_text(name, "classes[].resources"), _seconds(n, "classes[].resources")) for name, n in pairs.items())
     )
 
 

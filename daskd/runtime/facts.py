@@ -173,9 +173,7 @@ class Facts(SchedulerPlugin):
         classes, left_out = self._classes()
         self._unserved.intersection_update(c for c, _ in classes)
         self._look_at_workers()
-        full = (
-            since is None or since > self.rev or (len(self._gone) == _GONE_KEPT and since < self._gone[0][0])
-        )
+        full = since is None or since > self.rev or (len(self._gone) == _GONE_KEPT and since < self._gone[0][0])
         return {
             "rev": self.rev,
             "wake": self.wake.count,

@@ -340,9 +340,7 @@ class Keeper:
         for lost in chosen:
             keys = [ts.key for ts in lost.holder.wants_what]
             text = f"{len(keys)} keys held for lost client {lost.client}: {words}"
-            self._journal(
-                type_, text, client=lost.client, keys=len(keys), bytes=count_bytes(lost.holder.wants_what)
-            )
+            self._journal(type_, text, client=lost.client, keys=len(keys), bytes=count_bytes(lost.holder.wants_what))
             self._unwant(lost, keys, type_)
             self._tell(lost)
             self._unhold(lost)
@@ -378,6 +376,4 @@ class Keeper:
     def _note_loss(self, lost: LostClient, keys: list[Key], why: str) -> None:
         words = f"{len(keys)} keys held for lost client {lost.client} were lost: {why}"
         self._losses.append({"t": time.time(), "keys": len(keys), "words": words})
-        self._journal(
-            "held-lost", words, client=lost.client, keys=len(keys), sample=[str(k) for k in keys[:_SAMPLE]]
-        )
+        self._journal("held-lost", words, client=lost.client, keys=len(keys), sample=[str(k) for k in keys[:_SAMPLE]])

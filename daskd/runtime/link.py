@@ -45,9 +45,7 @@ def names(body: Mapping[str, Any], field: str) -> list[str]:
     """
     value = body.get(field)
     if not isinstance(value, list) or len(value) > _MAX_NAMES or not all(is_text(x) for x in value):
-        raise BadRequestError(
-            f"{field!r} must be a list of at most {_MAX_NAMES} texts, 1 to {_MAX_TEXT} characters"
-        )
+        raise BadRequestError(f"{field!r} must be a list of at most {_MAX_NAMES} texts, 1 to {_MAX_TEXT} characters")
     return value
 
 

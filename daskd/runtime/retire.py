@@ -94,9 +94,7 @@ class Retirement:
         progress = self._progress.get(address)
         return progress.document() if progress else None
 
-    def begin(
-        self, names: Iterable[str], drain: float, if_idle_rev: int | None = None
-    ) -> dict[str, dict[str, str]]:
+    def begin(self, names: Iterable[str], drain: float, if_idle_rev: int | None = None) -> dict[str, dict[str, str]]:
         """Begin to retire workers, or go on; never wait.
 
         Parameters
@@ -233,8 +231,6 @@ class Retirement:
 
     def _tell_cut(self, ws: WorkerState, cut: list[TaskState], drain: float) -> None:
         if cut:
-            words = (
-                f"worker {ws.name}: {len(cut)} running tasks were cut off after {drain:g} s; they run again"
-            )
+            words = f"worker {ws.name}: {len(cut)} running tasks were cut off after {drain:g} s; they run again"
             sample = [str(ts.key) for ts in cut[:_SAMPLE]]
             self._journal("retire-cut", words, worker=str(ws.name), tasks=len(cut), sample=sample)

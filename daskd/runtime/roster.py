@@ -112,9 +112,7 @@ class Roster:
         if incarnation < highest:
             words = f"incarnation {incarnation} of instance {instance} is over: {highest} has joined"
             return {"result": "fenced", "words": words}
-        self._drop(
-            [n for n in self._nodes.values() if n.instance == instance and n.incarnation < incarnation]
-        )
+        self._drop([n for n in self._nodes.values() if n.instance == instance and n.incarnation < incarnation])
         self._highest[instance] = incarnation
         self._highest.move_to_end(instance)
         while len(self._highest) > _REMEMBERED:

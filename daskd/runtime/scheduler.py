@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import signal
 import ssl
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from distributed import Status
 from distributed.diagnostics.plugin import SchedulerPlugin
@@ -19,7 +19,8 @@ from distributed.security import Security
 from .hub import Hub
 from .keeper import HeldBounds
 from .link import serve_link
-from .report import replace_file, write_report
+from .report import Report, replace_file, write_report
+from .spec import SchedulerSpec, TLSFiles
 from .state import address_of, http_address
 
 logger = logging.getLogger("daskd.scheduler")
@@ -27,31 +28,6 @@ logger = logging.getLogger("daskd.scheduler")
 _EXIT_OK = 0
 _EXIT_FAILED = 1
 _EXIT_TLS = 84
-
-
-class SchedulerSpec(Protocol):
-    """What this process is told: the fields of a scheduler's ``spec.json``."""
-
-    @property
-    def cluster(self) -> str: ...
-    @property
-    def instance(self) -> str: ...
-    @property
-    def runtime_version(self) -> str: ...
-    @property
-    def link_fd(self) -> int | None: ...
-    @property
-    def host(self) -> str: ...
-    @property
-    def port(self) -> int: ...
-    @property
-    def tls(self) -> Mapping[str, str] | None: ...
-    @property
-    def dashboard(self) -> Mapping[str, Any] | None: ...
-    @property
-    def held(self) -> Mapping[str, float]: ...
-    @property
-    def orphan_timeout(self) -> float: ...
 
 
 class Ending(SchedulerPlugin):
@@ -71,7 +47,7 @@ class Ending(SchedulerPlugin):
 def report(spec: SchedulerSpec, directory: Path, phase: str, **fields: str | None) -> None:
     """Write the report; a full disk is logged and stops nothing."""
     try:
-        write_report(directory, instance=spec.instance, phase=phase, **fields)
+        write_report(directory, Report(spec.instance, phase, **fields))
     except OSError as err:
         logger.warning("The report could not be written: %s", err)
 
@@ -85,15 +61,15 @@ def note_goodbye(directory: Path, peer: str) -> None:
         logger.error("goodbye.json could not be written, so this end will look like a crash: %s", err)
 
 
-def security_of(tls: Mapping[str, str] | None) -> Security:
+def security_of(tls: TLSFiles | None) -> Security:
     """Return distributed's security for the cluster's certificates; without them, none."""
     if tls is None:
         return Security()
     return Security(
         require_encryption=True,
-        tls_ca_file=tls["ca"],
-        tls_scheduler_cert=tls["cert"],
-        tls_scheduler_key=tls["key"],
+        tls_ca_file=tls.ca,
+        tls_scheduler_cert=tls.cert,
+        tls_scheduler_key=tls.key,
     )
 
 
@@ -101,7 +77,7 @@ def build(spec: SchedulerSpec, directory: Path) -> Hub:
     """Build the hub that a spec asks for; it is not started yet."""
     http: dict[str, Any] = {"serve_http": False, "dashboard": False}
     if spec.dashboard is not None:
-        address = f"{spec.dashboard['host']}:{spec.dashboard['port']}"
+        address = f"{spec.dashboard.host}:{spec.dashboard.port}"
         http = {"serve_http": True, "dashboard": True, "dashboard_address": address}
     hub = Hub(
         identity={
@@ -109,7 +85,7 @@ def build(spec: SchedulerSpec, directory: Path) -> Hub:
             "cluster": spec.cluster,
             "instance": spec.instance,
         },
-        held=HeldBounds(spec.held["seconds"], spec.held["memory_share"]),
+        held=HeldBounds(spec.held_seconds, spec.held_memory_share),
         on_terminate=lambda peer: note_goodbye(directory, peer),
         host=spec.host,
         port=spec.port,
@@ -159,7 +135,7 @@ async def run(spec: SchedulerSpec, directory: Path) -> int:
     return _EXIT_OK if scheduler.status == Status.closed else _EXIT_FAILED
 
 
-def main(spec: SchedulerSpec, directory: Path) -> int:
+def main(spec: SchedulerSpec, directory: str | os.PathLike[str]) -> int:
     """Run a scheduler process.
 
     Parameters
@@ -179,4 +155,4 @@ def main(spec: SchedulerSpec, directory: Path) -> int:
     daskd = logging.getLogger("daskd")
     daskd.addHandler(handler)
     daskd.setLevel(logging.INFO)
-    return asyncio.run(run(spec, directory))
+    return asyncio.run(run(spec, Path(directory)))

@@ -302,9 +302,7 @@ def start_child(launch: Launch, output: int, pass_fd: int, umask: int, prctl: An
     return pid
 
 
-def _become(
-    launch: Launch, output: int, pass_fd: int, umask: int, prctl: Any, parent: int, tell: int
-) -> NoReturn:
+def _become(launch: Launch, output: int, pass_fd: int, umask: int, prctl: Any, parent: int, tell: int) -> NoReturn:
     """Turn the forked child into the instance's program, or tell why not; never returns."""
     what = "the process"
     try:
@@ -468,7 +466,7 @@ def write_end(directory: str, end: dict[str, Any]) -> None:
         try:
             write_atomically(directory, "end.json", end)
             return
-        except OSError as error:  # noqa: PERF203
+        except OSError as error:
             if attempt == END_WRITE_ATTEMPTS or error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             time.sleep(1.0)
@@ -538,12 +536,7 @@ def parse_arguments(arguments: list[str]) -> tuple[str, int] | None:
     """The instance's directory and the descriptor to pass on (-1: none); None if they are wrong."""
     if len(arguments) == 1:
         return os.path.abspath(arguments[0]), -1
-    if (
-        len(arguments) == 3
-        and arguments[1] == "--pass-fd"
-        and arguments[2].isdigit()
-        and int(arguments[2]) > 2
-    ):
+    if len(arguments) == 3 and arguments[1] == "--pass-fd" and arguments[2].isdigit() and int(arguments[2]) > 2:
         return os.path.abspath(arguments[0]), int(arguments[2])
     return None
 

@@ -73,8 +73,8 @@ def check_may_create(caller: Caller) -> None:
     """
     if caller.identity.uid != caller.daemon_uid:
         raise NotAllowed(
-            f"this daemon runs as uid {caller.daemon_uid} and can't yet run things as another user: {caller.name} can't "
-            "create clusters here. Start a daemon of your own with `daskd serve`",
+            f"this daemon runs as uid {caller.daemon_uid} and can't run things as another user yet: {caller.name} "
+            "can't create clusters here. Start a daemon of your own with `daskd serve`",
             facts={"user": caller.name},
         )
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from factory import NOW, group, pending, running, snapshot, tasks
+from adaptive_states import NOW, group, pending, running, snapshot, tasks
 
 from daskd.control.adaptive import choose_victims, decide
 from daskd.model.adaptive import (
@@ -83,9 +83,7 @@ def test_tasks_that_no_group_can_run_start_nothing_and_are_told() -> None:
         ({"resources": (("GPU", 3.0),), "executing": 1}, True),
     ],
 )
-def test_restrictions_are_held_against_resources_hosts_and_workers(
-    fields: dict[str, object], placeable: bool
-) -> None:
+def test_restrictions_are_held_against_resources_hosts_and_workers(fields: dict[str, object], placeable: bool) -> None:
     """A class is unplaceable only if no group's resources, hosts or workers can ever match it."""
     site = group(resources=(("GPU", 2.0),), hosts=frozenset({"h1", "h2"}))
     coming = [replace(pending(1)[0], workers=("p0-w",))]

@@ -255,9 +255,7 @@ def test_supervisor_json_names_the_processes(instance: Instance) -> None:
     for told in (who, who["child"]):
         stat = Path(f"/proc/{told['pid']}/stat").read_text().rpartition(")")[2].split()
         assert told["start"] == int(stat[19])
-    assert Path(f"/proc/{who['child']['pid']}/stat").read_text().rpartition(")")[2].split()[1] == str(
-        who["pid"]
-    )
+    assert Path(f"/proc/{who['child']['pid']}/stat").read_text().rpartition(")")[2].split()[1] == str(who["pid"])
     with (instance.directory / "lock").open() as lock, pytest.raises(BlockingIOError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -275,9 +273,7 @@ def test_term_ends_the_child_within_its_grace(instance: Instance) -> None:
 
 def test_kill_after_grace_reaches_descendants(instance: Instance) -> None:
     """A child and a daemonised grandchild that ignore TERM are killed after the grace period."""
-    ignoring = (
-        "import signal,time,os;signal.signal(15, signal.SIG_IGN);{}print('up', flush=True);time.sleep(1000)"
-    )
+    ignoring = "import signal,time,os;signal.signal(15, signal.SIG_IGN);{}print('up', flush=True);time.sleep(1000)"
     forked = ignoring.format("os.fork() or (os.setsid(), os.fork() and os._exit(0));")
     instance.start(python(forked), grace=0.3)
     wait_for(lambda: instance.lines() == ["up", "up"])
@@ -375,9 +371,7 @@ def test_nothing_else_is_inherited(instance: Instance) -> None:
     """The child gets /dev/null, a process group of its own, the launcher's file mask, no descriptor more."""
     read, write = os.pipe()
     try:
-        instance.write(
-            sh("umask; ls -l /proc/$$/fd | grep -c -- '->'; readlink /proc/$$/fd/0; pwd; exec sleep 1000")
-        )
+        instance.write(sh("umask; ls -l /proc/$$/fd | grep -c -- '->'; readlink /proc/$$/fd/0; pwd; exec sleep 1000"))
         instance.process = instance.popen(pass_fds=(read, write), umask=0o027)
         who = wait_for(lambda: instance.read("supervisor.json"))
         lines = wait_for(lambda: len(instance.lines()) == 4 and instance.lines())

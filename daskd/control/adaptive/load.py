@@ -28,8 +28,7 @@ def look(memory: ClassMemory | None, row: ClassRow | None, now: float, window: f
         memory = ClassMemory(at=now, means=(0.0,) * len(WINDOWS))
     gap = min(LONGEST_GAP, max(0.0, now - memory.at))
     means = tuple(
-        mean + (1 - math.exp(-gap / tau)) * (executing - mean)
-        for mean, tau in zip(memory.means, WINDOWS, strict=True)
+        mean + (1 - math.exp(-gap / tau)) * (executing - mean) for mean, tau in zip(memory.means, WINDOWS, strict=True)
     )
     return ClassMemory(at=now, means=means, peaks=climb(memory.peaks, now, ready, window))
 

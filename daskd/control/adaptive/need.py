@@ -181,9 +181,7 @@ def kept(
     return counts
 
 
-def _slots_to_keep(
-    item: Served, standing: Standing, load: ClassMemory | None, policy: Policy, now: float
-) -> int:
+def _slots_to_keep(item: Served, standing: Standing, load: ClassMemory | None, policy: Policy, now: float) -> int:
     row = item.row
     steady = steady_to_keep(load, standing.span, now) / KEEP_LOAD if load else 0.0
     by_work = min(float(row.ready), work_to_keep(row, policy) / policy.keep_duration)

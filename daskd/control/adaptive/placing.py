@@ -69,9 +69,7 @@ def _unplaceable(row: ClassRow) -> Unplaceable:
     restriction = _restriction(row)
     example = f" (for example `{row.example}`)" if row.example else ""
     tasks = "1 task needs" if row.ready == 1 else f"{row.ready:,} tasks need"
-    return Unplaceable(
-        row.ready, restriction, row.example, f"{tasks} {restriction}: no group has it{example}"
-    )
+    return Unplaceable(row.ready, restriction, row.example, f"{tasks} {restriction}: no group has it{example}")
 
 
 def _restriction(row: ClassRow) -> str:

@@ -66,13 +66,9 @@ def decide(
     served, unplaceable = place(snapshot, groups, instances)
     loads = _remember_classes(memory, served, standings, now)
     past = {name: memory.groups.get(name, GroupMemory()) for name in standings}
-    past = {
-        name: _initial(standings[name], past[name], policy, _has_work(served, name), now) for name in past
-    }
+    past = {name: _initial(standings[name], past[name], policy, _has_work(served, name), now) for name in past}
     floors = {
-        name: floor(
-            standing, policy, initial=not past[name].initial_done, more_work=_work_to_come(snapshot, served)
-        )
+        name: floor(standing, policy, initial=not past[name].initial_done, more_work=_work_to_come(snapshot, served))
         for name, standing in standings.items()
     }
     started = launches(served, standings, loads, policy, floors)
@@ -150,10 +146,7 @@ def _unchanged(
         if code is Reason.HOLD and keep == standing.group.whole(held_by_data(standing, tick.policy)):
             code = Reason.KEPT_DATA
         return code, reasons.held(standing, code, stairs, tick.policy, tick.now)
-    if (
-        standing.room < standing.group.workers_per_instance
-        and ready > standing.supply * standing.group.nthreads
-    ):
+    if standing.room < standing.group.workers_per_instance and ready > standing.supply * standing.group.nthreads:
         return Reason.AT_MAXIMUM, reasons.at_maximum(standing, ready)
     return Reason.STEADY, reasons.steady(standing, ready)
 
@@ -211,9 +204,7 @@ def _work_to_come(snapshot: Snapshot, served: Sequence[Served]) -> bool:
     return snapshot.more_work and (snapshot.waiting > 0 or any(item.row.ready for item in served))
 
 
-def _initial(
-    standing: Standing, past: GroupMemory, policy: Policy, has_work: bool, now: float
-) -> GroupMemory:
+def _initial(standing: Standing, past: GroupMemory, policy: Policy, has_work: bool, now: float) -> GroupMemory:
     """How far ``initial`` got: until its workers are there, then until work comes or its time is up."""
     if past.initial_done or not standing.group.initial:
         return past

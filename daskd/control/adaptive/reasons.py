@@ -46,9 +46,7 @@ def down(standing: Standing, victims: Victims, snapshot: Snapshot, now: float) -
     return "; ".join(parts)
 
 
-def held(
-    standing: Standing, code: Reason, stairs: Sequence[tuple[float, int]], policy: Policy, now: float
-) -> str:
+def held(standing: Standing, code: Reason, stairs: Sequence[tuple[float, int]], policy: Policy, now: float) -> str:
     """Why workers that have nothing to do stay."""
     have = standing.have
     if code is Reason.GRAPH:

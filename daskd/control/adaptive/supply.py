@@ -58,7 +58,7 @@ def fresh(group: Group, workers: int, arrival: float = 0.0, *, running: bool = T
 
 @dataclass(frozen=True)
 class Demand:
-    """What a class wants: its work in seconds, done within ``horizon`` seconds of a start of ``start`` seconds."""
+    """What a class wants of the slots: ``work`` seconds, done ``horizon`` seconds after a start."""
 
     row: ClassRow
     work: float

@@ -14,6 +14,9 @@ from .documents import Discarded, Fenced, HeldDocument, Hello, HubState, Retirem
 from .http import ExchangeError, exchange
 
 PROTOCOL = 1
+PATIENCE = 15.0
+"""Seconds by which a long poll may be late before it counts as unanswered."""
+
 _IN_THREAD = 64 * 1024
 """A longer answer is parsed in a thread, so that a flood holds up nobody else."""
 
@@ -100,16 +103,22 @@ class Link:
             raise LinkError("another cluster's runtime answers on its link", answered=True)
         return hello
 
-    async def state(self, since: int, wait: float) -> HubState:
-        """The state once it is newer than revision `since`, at the latest after `wait` seconds."""
-        state: HubState = await self._call(
-            "GET", f"/v1/state?since={since}&wait={wait:g}", HubState, timeout=wait + 15.0
-        )
+    async def state(self, since: int | None, wait: float) -> HubState:
+        """The state once its revision is not `since` any more, at the latest after `wait` seconds; None: at once."""
+        query = "" if since is None else f"?since={since}&wait={wait:g}"
+        state: HubState = await self._call("GET", f"/v1/state{query}", HubState, timeout=wait + PATIENCE)
         return state
 
-    async def snapshot(self, since: int, wait: float) -> Any:
-        """The adaptive policy's facts, unvalidated JSON, once something woke after `since`, or after `wait` seconds."""
-        return await self._call("GET", f"/v1/snapshot?since={since}&wait={wait:g}", None, timeout=wait + 15.0)
+    async def snapshot(self, since: int | None, wait: float) -> Any:
+        """The adaptive policy's facts, unvalidated JSON.
+
+        Parameters
+        ----------
+        since, wait
+            Answer once something woke after that count, at the latest after so many seconds; None: at once.
+        """
+        query = "" if since is None else f"?since={since}&wait={wait:g}"
+        return await self._call("GET", f"/v1/snapshot{query}", None, timeout=wait + PATIENCE)
 
     async def retire(self, workers: Sequence[str], drain: float, rev: int | None) -> dict[str, RetireProgress]:
         """Begin, or go on with, the retirement of workers by name; waits for nothing.

@@ -24,9 +24,7 @@ def tasks(
 def snapshot(*classes: ClassRow, workers: Any = (), at: float = NOW, **fields: Any) -> Snapshot:
     """What the scheduler said at a moment."""
     more = any(row.ready for row in classes)
-    return Snapshot(
-        t=at, received=at, classes=classes, workers=tuple(workers), **{"more_work": more, **fields}
-    )
+    return Snapshot(t=at, received=at, classes=classes, workers=tuple(workers), **{"more_work": more, **fields})
 
 
 def pending(count: int, age: float = 0.0, group: str = "default", prefix: str = "p") -> list[Instance]:

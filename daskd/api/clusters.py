@@ -1,0 +1,171 @@
+"""ClusterService: translate, authorise, delegate."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from typing import TypeAlias
+
+import grpc
+import structlog
+
+from daskd.control import desired
+from daskd.control.desired import Step
+from daskd.model.cluster import Cluster
+from daskd.model.errors import InvalidArgument, Problem
+from daskd.security.authorize import resolve
+from daskd_api.v1 import cluster_pb2 as pb
+from daskd_api.v1 import cluster_pb2_grpc
+
+from . import listing, translate
+from .create import bounds_of
+from .edge import current_caller
+from .policy import read_policy
+from .recording import record_cluster
+from .services import Services
+from .streams import each_unless_stopping
+from .watch import open_watch
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+_Context: TypeAlias = grpc.aio.ServicerContext
+
+
+class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
+    """Answers about clusters, and takes what users want of them."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def CreateCluster(self, request: pb.CreateClusterRequest, context: _Context) -> pb.CreateClusterResponse:
+        """Records a cluster and returns; it is started afterwards."""
+        cluster = await record_cluster(self._services, current_caller(), request)
+        return pb.CreateClusterResponse(cluster=_shown(cluster))
+
+    async def GetCluster(self, request: pb.GetClusterRequest, context: _Context) -> pb.GetClusterResponse:
+        """One cluster."""
+        return pb.GetClusterResponse(cluster=_shown(await self._resolve(request.name)))
+
+    async def ListClusters(self, request: pb.ListClustersRequest, context: _Context) -> pb.ListClustersResponse:
+        """Those the caller may see, newest first."""
+        return await listing.list_clusters(self._services, current_caller(), request)
+
+    async def ScaleCluster(self, request: pb.ScaleClusterRequest, context: _Context) -> pb.ScaleClusterResponse:
+        """Sets the number of workers of a group, and turns its adaptive policy off."""
+        cluster = await self._resolve(request.name)
+        bounds = bounds_of(self._services.config, cluster.spec.profile)
+        actor = current_caller().name
+        changed = await self._change(
+            cluster, lambda now: desired.scaled(now, request.group, request.n_workers, actor=actor, bounds=bounds)
+        )
+        log.info("cluster scaled", cluster=cluster.name, cluster_uid=cluster.uid, n_workers=request.n_workers)
+        return pb.ScaleClusterResponse(cluster=_shown(changed))
+
+    async def AdaptCluster(self, request: pb.AdaptClusterRequest, context: _Context) -> pb.AdaptClusterResponse:
+        """Sets, changes or removes the adaptive policy."""
+        cluster = await self._resolve(request.name)
+        actor = current_caller().name
+        if request.HasField("policy"):
+            policy = read_policy(request.policy, cluster.spec.profile, self._services.config)
+            bounds = bounds_of(self._services.config, cluster.spec.profile)
+            since = self._services.clock()
+            changed = await self._change(
+                cluster, lambda now: desired.adapted(now, policy, actor=actor, bounds=bounds, now=since)
+            )
+        else:
+            changed = await self._change(cluster, lambda now: desired.unadapted(now, actor=actor))
+        log.info("cluster adapted", cluster=cluster.name, cluster_uid=cluster.uid, on=changed.adaptive is not None)
+        return pb.AdaptClusterResponse(cluster=_shown(changed))
+
+    async def DeleteCluster(self, request: pb.DeleteClusterRequest, context: _Context) -> pb.DeleteClusterResponse:
+        """Asks for the cluster's end. A repeat is harmless."""
+        cluster = await self._resolve(request.name)
+        actor = current_caller().name
+        changed = await self._change(cluster, lambda now: desired.deleted(now, actor=actor))
+        log.info("cluster deleted", cluster=cluster.name, cluster_uid=cluster.uid)
+        return pb.DeleteClusterResponse(cluster=_shown(changed))
+
+    async def WatchClusters(
+        self, request: pb.WatchClustersRequest, context: _Context
+    ) -> AsyncIterator[pb.WatchClustersResponse]:
+        """Clusters and events as they change."""
+        answers = await open_watch(self._services, current_caller(), request)
+        async with aclosing(answers):
+            async for answer in answers:
+                yield answer
+
+    async def ListWorkers(self, request: pb.ListWorkersRequest, context: _Context) -> pb.ListWorkersResponse:
+        """The workers of a cluster."""
+        cluster = await self._resolve(request.name)
+        group = desired.group_name(cluster, request.group) if request.group else ""
+        workers = await self._services.control.workers(cluster, request.include_ended)
+        shown = [translate.worker_message(worker) for worker in workers if group in ("", worker.group)]
+        return pb.ListWorkersResponse(workers=shown)
+
+    async def StreamLogs(
+        self, request: pb.StreamLogsRequest, context: _Context
+    ) -> AsyncIterator[pb.StreamLogsResponse]:
+        """Log lines."""
+        cluster = await self._resolve(request.name)
+        if request.scheduler and request.worker:
+            raise _argument("worker", "ask for the scheduler's log or for a worker's, not for both")
+        if request.tail < 0:
+            raise _argument("tail", f"{request.tail} is out of range: write a number of lines from 0 up")
+        batches = self._services.control.logs(
+            cluster,
+            scheduler=request.scheduler,
+            worker=request.worker,
+            follow=request.follow,
+            tail=request.tail if request.HasField("tail") else None,
+            since=translate.unix_seconds(request.since_time) if request.HasField("since_time") else None,
+        )
+        async for lines in each_unless_stopping(self._services.stopping, batches):
+            yield pb.StreamLogsResponse(lines=[translate.log_line_message(line) for line in lines])
+
+    async def ListEvents(self, request: pb.ListEventsRequest, context: _Context) -> pb.ListEventsResponse:
+        """The cluster's history, oldest first."""
+        cluster = await self._resolve(request.name)
+        return await listing.list_events(self._services, cluster, request)
+
+    async def GetConnection(self, request: pb.GetConnectionRequest, context: _Context) -> pb.GetConnectionResponse:
+        """What a Dask client needs to connect."""
+        cluster = await self._resolve(request.name)
+        connection = await self._services.control.connection(cluster)
+        log.info("connection given", cluster=cluster.name, cluster_uid=cluster.uid, owner=cluster.owner)
+        return translate.connection_message(connection)
+
+    async def ListHeldWork(self, request: pb.ListHeldWorkRequest, context: _Context) -> pb.ListHeldWorkResponse:
+        """What lost clients left."""
+        held = await self._services.control.held_work(await self._resolve(request.name))
+        return pb.ListHeldWorkResponse(held_work=[translate.held_work_message(each) for each in held])
+
+    async def DiscardHeldWork(
+        self, request: pb.DiscardHeldWorkRequest, context: _Context
+    ) -> pb.DiscardHeldWorkResponse:
+        """Lets go of what lost clients left."""
+        cluster = await self._resolve(request.name)
+        discarding = self._services.control.discard_held_work(cluster, request.client)
+        keys, size = await self._services.to_its_end(discarding)
+        log.info("held work discarded", cluster=cluster.name, cluster_uid=cluster.uid, keys=keys)
+        return pb.DiscardHeldWorkResponse(keys=keys, bytes=size)
+
+    async def _resolve(self, name: str) -> Cluster:
+        return await resolve(self._services.store, current_caller(), name)
+
+    async def _change(self, cluster: Cluster, step: Callable[[Cluster], Step]) -> Cluster:
+        async def change() -> Cluster:
+            changed = await self._services.store.update(
+                cluster.uid, lambda now: step(now).cluster, events=lambda before, _after: step(before).events
+            )
+            self._services.control.wake(cluster.uid)
+            return changed
+
+        return await self._services.to_its_end(change())
+
+
+def _shown(cluster: Cluster) -> pb.Cluster:
+    return translate.cluster_message(cluster, with_values=current_caller().owns(cluster))
+
+
+def _argument(field: str, words: str) -> InvalidArgument:
+    return InvalidArgument(words, facts={"field": field}, problems=[Problem(field, words)])

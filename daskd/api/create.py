@@ -1,0 +1,286 @@
+"""From a request and a profile to a spec that is known to be good. Pure, but for what a driver's check reads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from daskd.config import Config, Profile
+from daskd.control.desired import Bounds, check_counts, completed
+from daskd.model.cluster import Adaptive, Cluster, Group
+from daskd.model.errors import InvalidSpec, Problem
+from daskd.model.identity import Identity
+from daskd.model.names import check_name, new_uid
+from daskd.model.problems import near, not_there, problems_of, shown
+from daskd.model.spec import ClusterSpec, WorkerGroupSpec
+from daskd.model.views import DriverInfo
+
+from .translate import spec_message
+
+MOST_SPEC_BYTES = 1 << 20
+"""The largest spec, as protobuf: an environment that is larger could not be given to a process either."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Laid:
+    """A group as laid over the profile's, what the profile alone says of it, and where the user wrote it."""
+
+    group: dict[str, Any]
+    under: dict[str, Any]
+    path: str
+
+
+def bounds_of(config: Config, profile: str) -> Bounds:
+    """The most workers that clusters of a profile may have."""
+    return Bounds(
+        group=config.group_limit(profile), cluster=config.limits.max_workers, adaptive=config.adaptive.maximum
+    )
+
+
+def name_problems(name: str) -> list[Problem]:
+    """What is wrong with a cluster's name; an empty one is fine, for one is made up then."""
+    if not name:
+        return []
+    try:
+        check_name(name)
+    except ValueError as error:
+        return [Problem("name", str(error))]
+    return []
+
+
+def build_spec(
+    asked: Mapping[str, Any], config: Config, drivers: Mapping[str, DriverInfo], who: Identity
+) -> ClusterSpec:
+    """The spec that a request means, after its profile was laid under it.
+
+    Parameters
+    ----------
+    asked
+        What the request sets, and nothing else (`translate.sparse_spec`).
+    who
+        For whom the drivers check it.
+
+    Raises
+    ------
+    InvalidSpec
+        With all that is wrong, a problem a field.
+    LimitExceeded
+        When it has more workers than the profile or the configuration allow.
+    """
+    name = str(asked.get("profile", ""))
+    profile = config.profile(name)
+    if profile is None and name:
+        raise invalid([Problem("profile", not_there("profile", name, config.profiles))])
+    defaults = profile.defaults() if profile is not None else {}
+    laid = _lay_groups(defaults, asked.get("groups", []))
+    problems = _group_name_problems(laid, asked)
+    if problems:
+        raise invalid(problems)
+    spec = _validated(_merged_spec(defaults, asked, laid), laid)
+    if profile is not None:
+        problems += _fixed_problems(spec, name or "default", profile, defaults, laid)
+    for group, where in zip(spec.groups, laid, strict=True):
+        problems += [_under(where.path, each) for each in driver_problems(group, drivers, who)]
+    problems = problems or _size_problems(spec)
+    bounds = bounds_of(config, name)
+    if spec.adaptive is not None and not problems:
+        policy, wrong = completed(spec.adaptive, spec.adaptive.group or spec.groups[0].name, bounds)
+        problems += [Problem(f"adaptive.{each.field}", each.words) for each in wrong]
+        spec = spec.model_copy(update={"adaptive": policy})
+    if problems:
+        raise invalid(problems)
+    check_counts([(group.name, group.n_workers) for group in spec.groups], bounds)
+    groups = tuple(drivers[group.driver].complete(group) for group in spec.groups)
+    return spec.model_copy(update={"groups": groups})
+
+
+def new_cluster(name: str, spec: ClusterSpec, owner: Identity, now: float, *, uid: str | None = None) -> Cluster:
+    """The record of a cluster that was just asked for; `now` in unix seconds; None: a new uid."""
+    return Cluster(
+        uid=new_uid() if uid is None else uid,
+        name=name,
+        owner=owner.name,
+        owner_uid=owner.uid,
+        spec=spec,
+        created=now,
+        updated=now,
+        groups=tuple(Group(group.name, desired=group.n_workers) for group in spec.groups),
+        adaptive=Adaptive(spec.adaptive, since=now) if spec.adaptive is not None else None,
+    )
+
+
+def invalid(problems: Iterable[Problem]) -> InvalidSpec:
+    """The error that tells of these problems."""
+    found = tuple(problems)
+    listed = "; ".join(f"{problem.field}: {problem.words}" for problem in found)
+    words = listed if len(found) == 1 else f"{len(found)} things are wrong: {listed}"
+    return InvalidSpec(words, facts={"field": found[0].field}, problems=found)
+
+
+def driver_problems(group: WorkerGroupSpec, drivers: Mapping[str, DriverInfo], who: Identity) -> list[Problem]:
+    """What is wrong with a group by the word of its driver; fields relative to the group."""
+    driver = drivers.get(group.driver)
+    if driver is None:
+        return [Problem("driver", not_there("driver", group.driver, drivers))]
+    if not driver.available:
+        return [Problem("driver", f"{group.driver!r} can't be used here: {driver.words}")]
+    return option_problems(driver.options, group.options) or driver.validate(group, who)
+
+
+def option_problems(model: type[BaseModel], options: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with a driver's options, by their model."""
+    known = [field.alias or name for name, field in model.model_fields.items()]
+    if not _is_finite(options):
+        return [Problem("options", "they hold a number that is infinite or none: write finite numbers")]
+    unknown = [name for name in options if name not in known]
+    problems = [Problem(f"options.{name[:100]}", _unknown_option(name, known)) for name in unknown]
+    try:
+        model.model_validate({name: value for name, value in options.items() if name in known})
+    except ValidationError as error:
+        problems += problems_of(error, model, "options")
+    return problems
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _unknown_option(name: str, known: list[str]) -> str:
+    if like := near(name, known):
+        return f"there is no option {shown(name)}: did you mean {like!r}?"
+    if not known:
+        return f"there is no option {shown(name)}: this driver has none"
+    return f"there is no option {shown(name)}; there are: {', '.join(sorted(known))}"
+
+
+def overlay(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` laid over `under`: tables are merged, everything else is replaced."""
+    merged = dict(under)
+    for key, value in over.items():
+        below = merged.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = overlay(below, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def _lay_groups(defaults: Mapping[str, Any], asked: list[dict[str, Any]]) -> list[_Laid]:
+    """Every group of the profile and of the request. One without a name is laid over the profile's first."""
+    every = defaults.get("every_group", {})
+    of_profile = {
+        name: overlay(every, {**group, "name": name})
+        for group in defaults.get("groups", ())
+        for name in [group.get("name", "default")]
+    }
+    first = next(iter(of_profile), "default")
+    laid: dict[str, _Laid] = {
+        name: _Laid(group, group, f"profile.groups[{i}]") for i, (name, group) in enumerate(of_profile.items())
+    }
+    twice: list[_Laid] = []
+    for i, group in enumerate(asked):
+        name = group.get("name") or first
+        under = of_profile.get(name, {**every, "name": name})
+        entry = _Laid(overlay(_without_foreign_options(under, group), {**group, "name": name}), under, f"groups[{i}]")
+        if name in laid and laid[name].path.startswith("groups["):
+            twice.append(entry)
+        else:
+            laid[name] = entry
+    if not laid:
+        under = {**every, "name": first}
+        return [_Laid(under, under, "groups[0]")]
+    return [*laid.values(), *twice]
+
+
+def _without_foreign_options(under: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str, Any]:
+    # options are one driver's own: another driver's, chosen by the request, would not know them
+    same = group.get("driver", under.get("driver")) == under.get("driver")
+    return {key: value for key, value in under.items() if same or key != "options"}
+
+
+def _group_name_problems(laid: list[_Laid], asked: Mapping[str, Any]) -> list[Problem]:
+    names = [entry.group["name"] for entry in laid]
+    problems = [
+        Problem(f"{entry.path}.name", f"two groups are called {shown(name)}: give each a name of its own")
+        for i, (name, entry) in enumerate(zip(names, laid, strict=True))
+        if name in names[:i]
+    ]
+    wanted = (asked.get("adaptive") or {}).get("group", "")
+    if wanted and wanted not in names:
+        problems.append(Problem("adaptive.group", not_there("worker group", wanted, names)))
+    return problems
+
+
+def _merged_spec(defaults: Mapping[str, Any], asked: Mapping[str, Any], laid: list[_Laid]) -> dict[str, Any]:
+    own = {key: value for key, value in defaults.items() if key not in ("every_group", "groups")}
+    merged = overlay(own, {key: value for key, value in asked.items() if key != "groups"})
+    if merged.get("idle_timeout") == 0:
+        merged["idle_timeout"] = None
+    return {**merged, "groups": [entry.group for entry in laid]}
+
+
+def _validated(raw: Mapping[str, Any], laid: list[_Laid]) -> ClusterSpec:
+    try:
+        return ClusterSpec.model_validate(raw)
+    except ValidationError as error:
+        raise invalid(_relabelled(problems_of(error, ClusterSpec), laid)) from None
+
+
+def _relabelled(problems: list[Problem], laid: list[_Laid]) -> list[Problem]:
+    """The same, with the groups' places as the user wrote them instead of as they lie over the profile's."""
+    places = {f"groups[{i}]": entry.path for i, entry in enumerate(laid)}
+    relabelled = []
+    for problem in problems:
+        place, dot, rest = problem.field.partition(".")
+        field = f"{places.get(place, place)}{dot}{rest}" or "spec"
+        relabelled.append(Problem(field, problem.words))
+    return relabelled
+
+
+def _fixed_problems(
+    spec: ClusterSpec, name: str, profile: Profile, defaults: Mapping[str, Any], laid: list[_Laid]
+) -> list[Problem]:
+    base = ClusterSpec.model_validate(
+        {key: value for key, value in defaults.items() if key not in ("every_group", "groups")}
+    )
+    words = f"the profile {name!r} fixes it: leave it out"
+    problems = []
+    for path in profile.fixed:
+        if path == "groups":
+            problems += [Problem(entry.path, words) for entry in laid if entry.under.get("name") not in _own(defaults)]
+        elif path.startswith("group."):
+            for group, entry in zip(spec.groups, laid, strict=True):
+                under = WorkerGroupSpec.model_validate(entry.under)
+                if _at(group, path[6:]) != _at(under, path[6:]):
+                    problems.append(Problem(f"{entry.path}.{path[6:]}", words))
+        elif _at(spec, path) != _at(base, path):
+            problems.append(Problem(path, words))
+    return problems
+
+
+def _own(defaults: Mapping[str, Any]) -> list[str]:
+    return [group.get("name", "default") for group in defaults.get("groups", ())] or ["default"]
+
+
+def _at(model: BaseModel, path: str) -> Any:
+    here: Any = model
+    for part in path.split("."):
+        here = here.get(part) if isinstance(here, Mapping) else getattr(here, part, None)
+    return here
+
+
+def _size_problems(spec: ClusterSpec) -> list[Problem]:
+    size = spec_message(spec).ByteSize()
+    if size <= MOST_SPEC_BYTES:
+        return []
+    return [Problem("spec", f"it is {size} bytes large, and {MOST_SPEC_BYTES} are allowed: shorten its environments")]
+
+
+def _under(prefix: str, problem: Problem) -> Problem:
+    return Problem(f"{prefix}.{problem.field}" if problem.field else prefix, problem.words)

@@ -1,0 +1,68 @@
+"""What servicers are made of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from daskd.config import Config
+from daskd.security.tokens import Tokens
+from daskd.store import Store
+
+from .control_port import Control
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What the daemon says of itself; `started` in unix seconds."""
+
+    version: str
+    minimum_client_version: str
+    started: float
+    pid: int
+    hostname: str
+    schema_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """All that servicers delegate to.
+
+    Attributes
+    ----------
+    daemon_uid
+        The daemon's own uid.
+    clock
+        Unix seconds now.
+    stopping
+        Set when the daemon stops: long streams end then.
+    creating
+        Held while a cluster is counted against the limits and recorded, so that two calls can't both be the last.
+    """
+
+    store: Store
+    control: Control
+    tokens: Tokens
+    config: Config
+    about: About
+    daemon_uid: int
+    clock: Callable[[], float]
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    creating: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _under_way: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    async def to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run what must not be left by half when the caller goes away: recorded, but not woken."""
+        task = asyncio.ensure_future(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
+
+    async def settled(self) -> None:
+        """Wait until all such work is done."""
+        while self._under_way:
+            await asyncio.wait(self._under_way)

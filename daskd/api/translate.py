@@ -1,0 +1,348 @@
+"""Between the model and protobuf, both ways. Pure; decides nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.struct_pb2 import Struct
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from daskd.model.cluster import Adaptive, Cluster, End, Group, Scheduler
+from daskd.model.event import Event
+from daskd.model.spec import AdaptivePolicy, ClusterSpec, HeldWorkPolicy, WorkerGroupSpec
+from daskd.model.views import Connection, HeldWorkView, LogLine, WorkerView
+from daskd_api.v1 import cluster_pb2 as pb
+
+_NANOS = 1_000_000_000
+_UNITS = (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
+
+# ---- protobuf -> plain data: what a request sets, and nothing else, so that it can be laid over a profile
+
+
+def sparse_spec(message: pb.ClusterSpec) -> dict[str, Any]:
+    """What a spec sets, in the shape of `ClusterSpec`; values are not checked."""
+    sparse = _set_fields(message, "profile", "python", "cwd")
+    if message.groups:
+        sparse["groups"] = [sparse_group(group) for group in message.groups]
+    if message.import_path:
+        sparse["import_path"] = tuple(message.import_path)
+    if message.environment:
+        sparse["environment"] = dict(message.environment)
+    if message.HasField("adaptive"):
+        sparse["adaptive"] = sparse_adaptive(message.adaptive)
+    if message.HasField("idle_timeout"):
+        sparse["idle_timeout"] = seconds(message.idle_timeout)
+    if message.HasField("held_work"):
+        sparse["held_work"] = _sparse_held_work(message.held_work)
+    if message.HasField("dashboard"):
+        sparse["dashboard"] = message.dashboard
+    return sparse
+
+
+def sparse_group(message: pb.WorkerGroupSpec) -> dict[str, Any]:
+    """What a worker group sets, in the shape of `WorkerGroupSpec`."""
+    fields = ("name", "driver", "n_workers", "nthreads", "memory_limit", "workers_per_node", "local_directory")
+    sparse = _set_fields(message, *fields)
+    if message.resources:
+        sparse["resources"] = dict(message.resources)
+    if message.environment:
+        sparse["environment"] = dict(message.environment)
+    if message.HasField("death_timeout"):
+        sparse["death_timeout"] = seconds(message.death_timeout)
+    if message.HasField("options"):
+        sparse["options"] = plain(message.options)
+    return sparse
+
+
+def sparse_adaptive(message: pb.AdaptivePolicy) -> dict[str, Any]:
+    """What an adaptive policy sets, in the shape of `AdaptivePolicy`."""
+    sparse: dict[str, Any] = {}
+    for field, value in message.ListFields():
+        if isinstance(value, Duration):
+            sparse[field.name] = seconds(value)
+        else:
+            sparse[field.name] = value
+    return sparse
+
+
+def _sparse_held_work(message: pb.HeldWorkPolicy) -> dict[str, Any]:
+    sparse: dict[str, Any] = {}
+    if message.HasField("keep"):
+        sparse["keep"] = seconds(message.keep)
+    if message.HasField("memory_share"):
+        sparse["memory_share"] = message.memory_share
+    return sparse
+
+
+def _set_fields(message: Any, *names: str) -> dict[str, Any]:
+    return {name: value for name in names if (value := getattr(message, name))}
+
+
+def seconds(duration: Duration) -> float:
+    """A duration in seconds; may be negative, which the models refuse."""
+    return (duration.seconds * _NANOS + duration.nanos) / _NANOS
+
+
+def unix_seconds(timestamp: Timestamp) -> float:
+    """A time in unix seconds."""
+    return (timestamp.seconds * _NANOS + timestamp.nanos) / _NANOS
+
+
+def plain(struct: Struct) -> dict[str, Any]:
+    """A Struct's values. All its numbers are doubles; whole ones become int, as they were written."""
+    return {name: _plain(value) for name, value in struct.fields.items()}
+
+
+def _plain(value: Any) -> Any:
+    kind = value.WhichOneof("kind")
+    if kind == "struct_value":
+        return plain(value.struct_value)
+    if kind == "list_value":
+        return [_plain(item) for item in value.list_value.values]
+    if kind == "number_value":
+        number = value.number_value
+        return int(number) if math.isfinite(number) and number.is_integer() and abs(number) <= 2**53 else number
+    return None if kind in (None, "null_value") else getattr(value, kind)
+
+
+# ---- the model -> protobuf
+
+
+def spec_message(spec: ClusterSpec, *, with_values: bool = True) -> pb.ClusterSpec:
+    """A spec. Without `with_values`, environment variables appear by name only."""
+    message = pb.ClusterSpec(
+        profile=spec.profile,
+        groups=[group_message(group, with_values=with_values) for group in spec.groups],
+        python=spec.python,
+        cwd=spec.cwd,
+        import_path=spec.import_path,
+        environment=_shown_environment(spec.environment, with_values),
+        held_work=_held_work_policy_message(spec.held_work),
+        dashboard=spec.dashboard,
+    )
+    if spec.adaptive is not None:
+        message.adaptive.CopyFrom(policy_message(spec.adaptive))
+    if spec.idle_timeout is not None:
+        message.idle_timeout.CopyFrom(duration(spec.idle_timeout))
+    return message
+
+
+def group_message(group: WorkerGroupSpec, *, with_values: bool = True) -> pb.WorkerGroupSpec:
+    """A worker group's spec."""
+    return pb.WorkerGroupSpec(
+        name=group.name,
+        driver=group.driver,
+        n_workers=group.n_workers,
+        nthreads=group.nthreads,
+        memory_limit=memory_text(group.memory_limit),
+        workers_per_node=group.workers_per_node,
+        resources=group.resources,
+        environment=_shown_environment(group.environment, with_values),
+        local_directory=group.local_directory,
+        death_timeout=duration(group.death_timeout),
+        options=struct(group.options),
+    )
+
+
+def policy_message(policy: AdaptivePolicy) -> pb.AdaptivePolicy:
+    """An adaptive policy."""
+    message = pb.AdaptivePolicy(
+        minimum=policy.minimum,
+        maximum=policy.maximum,
+        wait_count=policy.wait_count,
+        initial=policy.initial,
+        group=policy.group,
+    )
+    if policy.interval is not None:
+        message.interval.CopyFrom(duration(policy.interval))
+    if policy.target_duration is not None:
+        message.target_duration.CopyFrom(duration(policy.target_duration))
+    return message
+
+
+def _held_work_policy_message(policy: HeldWorkPolicy) -> pb.HeldWorkPolicy:
+    message = pb.HeldWorkPolicy(memory_share=policy.memory_share)
+    if policy.keep is not None:
+        message.keep.CopyFrom(duration(policy.keep))
+    return message
+
+
+def _shown_environment(environment: Mapping[str, str], with_values: bool) -> dict[str, str]:
+    return {name: value if with_values else "" for name, value in environment.items()}
+
+
+def cluster_message(cluster: Cluster, *, with_values: bool) -> pb.Cluster:
+    """A cluster; `with_values` is for its owner, who alone sees the values of environment variables."""
+    message = pb.Cluster(
+        uid=cluster.uid,
+        name=cluster.name,
+        owner=cluster.owner,
+        spec=spec_message(cluster.spec, with_values=with_values),
+        phase=pb.Phase.Value(f"PHASE_{cluster.phase.value}"),
+        reason=cluster.reason,
+        message=cluster.message,
+        create_time=timestamp(cluster.created),
+        update_time=timestamp(cluster.updated),
+        end_time=timestamp(cluster.ended),
+        revision=cluster.revision,
+        scheduler=_scheduler_message(cluster.scheduler),
+        groups=[_group_status_message(group, cluster.spec) for group in cluster.groups],
+        held_work=pb.HeldWorkSummary(clients=cluster.held.clients, keys=cluster.held.keys, bytes=cluster.held.bytes),
+        idle_since=timestamp(cluster.idle_since),
+        delete_requested=bool(cluster.stop),
+    )
+    if cluster.adaptive is not None:
+        message.adaptive.CopyFrom(_adaptive_message(cluster.adaptive))
+    return message
+
+
+def _scheduler_message(scheduler: Scheduler) -> pb.SchedulerStatus:
+    return pb.SchedulerStatus(
+        instance=scheduler.instance,
+        address=scheduler.address,
+        dashboard_link=scheduler.dashboard,
+        host=scheduler.host,
+        pid=scheduler.pid or 0,
+        start_time=timestamp(scheduler.started),
+        versions=scheduler.versions,
+        restarts=len(scheduler.restarts),
+        last_heard_time=timestamp(scheduler.heard),
+    )
+
+
+def _group_status_message(group: Group, spec: ClusterSpec) -> pb.WorkerGroupStatus:
+    asked = spec.group(group.name)
+    limit = asked.memory_limit if asked is not None else 0
+    return pb.WorkerGroupStatus(
+        name=group.name,
+        driver=asked.driver if asked is not None else "",
+        desired=group.desired,
+        pending=group.pending,
+        running=group.running,
+        ending=group.ending,
+        nthreads=asked.nthreads if asked is not None else 0,
+        memory_limit_bytes=0 if limit == "auto" else limit,
+        failures=group.failures,
+        message=group.message,
+    )
+
+
+def _adaptive_message(adaptive: Adaptive) -> pb.AdaptiveStatus:
+    return pb.AdaptiveStatus(
+        policy=policy_message(adaptive.policy),
+        target=adaptive.target,
+        reason=adaptive.reason,
+        decision_time=timestamp(adaptive.decided),
+    )
+
+
+def event_message(event: Event) -> pb.Event:
+    """An event."""
+    return pb.Event(
+        revision=event.revision,
+        time=timestamp(event.time),
+        cluster_uid=event.cluster,
+        cluster_name=event.cluster_name,
+        owner=event.owner,
+        actor=event.actor,
+        type=event.type,
+        message=event.message,
+        facts=event.facts,
+    )
+
+
+def worker_message(worker: WorkerView) -> pb.Worker:
+    """A worker."""
+    return pb.Worker(
+        name=worker.name,
+        group=worker.group,
+        instance=worker.instance,
+        driver=worker.driver,
+        state=pb.WorkerState.Value(f"WORKER_STATE_{worker.state.value}"),
+        address=worker.address,
+        host=worker.host,
+        pid=worker.pid or 0,
+        nthreads=worker.nthreads,
+        memory_limit_bytes=worker.memory_limit_bytes,
+        memory_bytes=worker.memory_bytes,
+        managed_bytes=worker.managed_bytes,
+        processing=worker.processing,
+        executing=worker.executing,
+        resources=worker.resources,
+        launch_time=timestamp(worker.launched),
+        join_time=timestamp(worker.joined),
+        end_time=timestamp(worker.ended),
+        exit=_exit_message(worker.end),
+        message=worker.message,
+    )
+
+
+def _exit_message(end: End | None) -> pb.ExitStatus | None:
+    if end is None:
+        return None
+    return pb.ExitStatus(cause=end.cause.value, code=end.code, signal=end.signal, message=end.words)
+
+
+def log_line_message(line: LogLine) -> pb.LogLine:
+    """A line of a log."""
+    return pb.LogLine(
+        time=timestamp(line.time), instance=line.instance, source=line.source, workers=line.workers, text=line.text
+    )
+
+
+def held_work_message(held: HeldWorkView) -> pb.HeldWork:
+    """One lost client's work."""
+    return pb.HeldWork(
+        client=held.client,
+        lost_time=timestamp(held.lost),
+        expire_time=timestamp(held.expires),
+        keys=held.keys,
+        bytes=held.bytes,
+        states=held.states,
+        sample_keys=held.sample_keys,
+    )
+
+
+def connection_message(connection: Connection) -> pb.GetConnectionResponse:
+    """What a client needs to connect."""
+    return pb.GetConnectionResponse(
+        scheduler_address=connection.scheduler_address,
+        tls_ca_certificate=connection.ca_certificate,
+        tls_client_certificate=connection.client_certificate,
+        tls_client_key=connection.client_key,
+        dashboard_link=connection.dashboard_link,
+        versions=connection.versions,
+    )
+
+
+def timestamp(unix: float | None) -> Timestamp | None:
+    """Unix seconds as a Timestamp; None stays absent."""
+    if unix is None:
+        return None
+    whole, nanos = divmod(round(unix * _NANOS), _NANOS)
+    return Timestamp(seconds=whole, nanos=nanos)
+
+
+def duration(length: float) -> Duration:
+    """Seconds as a Duration."""
+    whole, nanos = divmod(round(length * _NANOS), _NANOS)
+    return Duration(seconds=whole, nanos=nanos)
+
+
+def memory_text(limit: int | str) -> str:
+    """A memory limit as `memory_limit` of the API has it, exactly: "4GiB", "1000", "0", "auto"."""
+    if isinstance(limit, str) or limit == 0:
+        return str(limit)
+    for unit, size in _UNITS:
+        if limit % size == 0:
+            return f"{limit // size}{unit}"
+    return str(limit)
+
+
+def struct(values: Mapping[str, Any]) -> Struct:
+    """JSON values as a Struct."""
+    return json_format.ParseDict(dict(values), Struct())
