@@ -37,22 +37,22 @@ class Clusters(cluster_pb2_grpc.ClusterServiceServicer, daemon_pb2_grpc.DaemonSe
         if self.refusals:
             await refuse(context, **self.refusals.pop(0))
 
-    async def GetDaemonInfo(self, request: Any, context: Any) -> Any:
+    async def GetDaemonInfo(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
         await self._note(request, context)
         return daemon_pb2.GetDaemonInfoResponse(version="1.2.3", user="ann")
 
-    async def CreateCluster(self, request: Any, context: Any) -> Any:
+    async def CreateCluster(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
         await self._note(request, context)
         cluster = cluster_pb2.Cluster(uid="u1", name=request.name, spec=request.spec, phase=cluster_pb2.PHASE_PENDING)
         return cluster_pb2.CreateClusterResponse(cluster=cluster)
 
-    async def GetCluster(self, request: Any, context: Any) -> Any:
+    async def GetCluster(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
         await self._note(request, context)
         cluster = cluster_pb2.Cluster(uid="u1", name=request.name)
         cluster.phase = 99  # type: ignore[assignment]
         return cluster_pb2.GetClusterResponse(cluster=cluster)
 
-    async def ListClusters(self, request: Any, context: Any) -> Any:
+    async def ListClusters(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
         await self._note(request, context)
         page = int(request.page_token or 0)
         names = [f"c{page}-{i}" for i in range(2)]
@@ -61,11 +61,11 @@ class Clusters(cluster_pb2_grpc.ClusterServiceServicer, daemon_pb2_grpc.DaemonSe
             next_page_token=str(page + 1) if page < 2 else "",
         )
 
-    async def DiscardHeldWork(self, request: Any, context: Any) -> Any:
+    async def DiscardHeldWork(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
         await self._note(request, context)
         return cluster_pb2.DiscardHeldWorkResponse(keys=3, bytes=2**40)
 
-    async def WatchClusters(self, request: Any, context: Any) -> Any:
+    async def WatchClusters(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
         await self._note(request, context)
         for change in self.changes[request.resume_token]:
             yield change
@@ -229,7 +229,7 @@ def _change(name: str, token: str) -> cluster_pb2.WatchClustersResponse:
 class Breaking(Clusters):
     """A watch that breaks off after what it has to tell under each token, but for the last."""
 
-    async def WatchClusters(self, request: Any, context: Any) -> Any:
+    async def WatchClusters(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's name
         await self._note(request, context)
         for change in self.changes.get(request.resume_token, []):
             yield change
