@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from . import defaults
 from .api import AsyncDaskd
+from .cluster import RemoteCluster
+from .discovery import list_clusters
 from .errors import (
     ClusterExists,
     ClusterFailed,
@@ -25,6 +28,9 @@ from .errors import (
     UntrustedDaemon,
     WorkerNotFound,
 )
+from .rebinding import RebindingClient
+
+defaults.install()
 
 __all__ = [
     "AsyncDaskd",
@@ -43,9 +49,12 @@ __all__ = [
     "LimitExceeded",
     "NotAllowed",
     "Problem",
+    "RebindingClient",
+    "RemoteCluster",
     "ResumeTokenExpired",
     "SchedulerUnreachable",
     "Unauthenticated",
     "UntrustedDaemon",
     "WorkerNotFound",
+    "list_clusters",
 ]

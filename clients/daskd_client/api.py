@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing
 from datetime import datetime
 from types import TracebackType
 from typing import Any
@@ -63,8 +64,8 @@ class AsyncDaskd:
     Notes
     -----
     Every method raises the errors of `daskd_client.errors`: `DaemonUnavailable` when there is no daemon,
-    `ClusterNotFound` for a name that is no cluster of yours, and so on. A ``name`` is a cluster's name, its uid (which alone reaches an
-    ended one), or ``owner/name`` for administrators.
+    `ClusterNotFound` for a name that is no cluster of yours, and so on. A ``name`` is a cluster's name, its uid
+    (which alone reaches an ended one), or ``owner/name`` for administrators.
 
     Examples
     --------
@@ -188,7 +189,7 @@ class AsyncDaskd:
 
     async def watch(
         self, name: str = "", *, resume_token: str = "", include_events: bool = False
-    ) -> AsyncIterator[Change]:
+    ) -> AsyncGenerator[Change, None]:
         """Clusters as they change: those that exist, a `WatchKind.SYNCED`, then each change once, in order.
 
         A lost connection is made again and the watch goes on where it was. When the daemon does not keep the changes
@@ -209,10 +210,11 @@ class AsyncDaskd:
                 name=name, resume_token=resume_token, include_events=include_events
             )
             try:
-                async for answer in self._caller.stream(self._clusters.WatchClusters, request):
-                    pauses = None
-                    resume_token = answer.resume_token or resume_token
-                    yield from_message(answer, Change)
+                async with aclosing(self._caller.stream(self._clusters.WatchClusters, request)) as answers:
+                    async for answer in answers:
+                        pauses = None
+                        resume_token = answer.resume_token or resume_token
+                        yield from_message(answer, Change)
             except ResumeTokenExpired:
                 resume_token = ""
             except DaemonUnavailable:
@@ -239,7 +241,7 @@ class AsyncDaskd:
         follow: bool = False,
         tail: int | None = None,
         since: datetime | None = None,
-    ) -> AsyncIterator[LogLine]:
+    ) -> AsyncGenerator[LogLine, None]:
         """Log lines of a cluster, an ended one's too as long as they are kept.
 
         Parameters
@@ -262,9 +264,10 @@ class AsyncDaskd:
             _set("tail", tail, request)
         if since is not None:
             request.since_time.CopyFrom(to_timestamp(since))
-        async for answer in self._caller.stream(self._clusters.StreamLogs, request):
-            for line in answer.lines:
-                yield from_message(line, LogLine)
+        async with aclosing(self._caller.stream(self._clusters.StreamLogs, request)) as answers:
+            async for answer in answers:
+                for line in answer.lines:
+                    yield from_message(line, LogLine)
 
     async def events(self, name: str) -> list[Event]:
         """A cluster's history, oldest first."""

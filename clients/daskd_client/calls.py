@@ -12,7 +12,7 @@ import concurrent.futures
 import random
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -95,7 +95,7 @@ class Caller:
                     raise error
             await asyncio.sleep(pause)
 
-    async def stream(self, method: Any, request: Any) -> AsyncIterator[Any]:
+    async def stream(self, method: Any, request: Any) -> AsyncGenerator[Any, None]:
         """Call `method`, which answers many times, once; what was answered is not asked for again.
 
         Raises

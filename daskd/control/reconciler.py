@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -80,6 +81,8 @@ class Reconciler:
 
     async def run(self) -> None:
         """Reconcile until the cluster has ended."""
+        # the context is the one of the call that made this task
+        structlog.contextvars.clear_contextvars()
         with structlog.contextvars.bound_contextvars(cluster=self.uid):
             await self._load()
             try:
@@ -109,6 +112,7 @@ class Reconciler:
 
     async def _turn(self) -> bool:
         self._wake.clear()
+        structlog.contextvars.bind_contextvars(reconcile_id=secrets.token_hex(4))
         try:
             ended, again = await self._pass()
         except (DaskdError, OSError) as error:
