@@ -70,8 +70,13 @@ def _is_scaled(cluster: Cluster, name: str, n_workers: int) -> bool:
 
 
 def hopeless(cluster: Cluster, goal: Goal) -> bool:
-    """Whether a cluster can't get there any more: it failed, or ends."""
-    return not goal.ends and cluster.phase in (Phase.STOPPING, Phase.STOPPED, Phase.FAILED)
+    """Whether a cluster can't get there any more: it has ended, or its end was asked for.
+
+    One that stops by itself is followed to its end: only there it says whether it failed, and why.
+    """
+    if goal.ends:
+        return False
+    return cluster.ended or (cluster.phase is Phase.STOPPING and cluster.delete_requested)
 
 
 def progress(cluster: Cluster, goal: Goal) -> str:

@@ -75,18 +75,23 @@ def test_a_cluster_has_ended_when_nothing_of_it_runs(cluster: Cluster, reached: 
 
 
 @pytest.mark.parametrize(
-    ("phase", "hopeless"),
+    ("phase", "delete_requested", "hopeless"),
     [
-        (Phase.PENDING, False),
-        (Phase.RUNNING, False),
-        (Phase.STOPPING, True),
-        (Phase.STOPPED, True),
-        (Phase.FAILED, True),
+        (Phase.PENDING, False, False),
+        (Phase.RUNNING, False, False),
+        (Phase.RUNNING, True, False),
+        (Phase.STOPPING, False, False),
+        (Phase.STOPPING, True, True),
+        (Phase.STOPPED, False, True),
+        (Phase.FAILED, False, True),
     ],
 )
-def test_a_cluster_that_ends_or_failed_never_gets_its_workers(phase: Phase, hopeless: bool) -> None:
-    """So nobody waits for them for ever."""
-    assert waiting.hopeless(_cluster(phase), waiting.started()) is hopeless
+def test_a_cluster_that_ends_or_failed_never_gets_its_workers(
+    phase: Phase, delete_requested: bool, hopeless: bool
+) -> None:
+    """So nobody waits for them for ever; one that stops by itself is yet to say whether it failed."""
+    cluster = Cluster(phase=phase, delete_requested=delete_requested)
+    assert waiting.hopeless(cluster, waiting.started()) is hopeless
 
 
 def test_progress_tells_phase_counts_and_what_hinders() -> None:
