@@ -235,7 +235,7 @@ def two_workers(client: Client, other_than: dict[str, int] | None = None) -> dic
 
 
 def test_workers_join_as_the_spec_says(cluster: Cluster) -> None:
-    """Names, threads, resources and memory limit are the spec's, the scheduler is asked first and told after."""
+    """Names, threads, resources and memory limit are the spec's, and the scheduler is asked first."""
     address = cluster.start(nthreads=2, resources={"GPU": 1.5}, memory_limit=1 << 30)
     [join] = cluster.notes("join")
     assert join.pop("versions")["distributed"]
@@ -329,6 +329,14 @@ def test_retired_workers_end_the_node(cluster: Cluster) -> None:
         assert cluster.end_of_node()[0] == 0
 
 
+def test_scheduler_that_ends_in_order_ends_the_node_in_order(cluster: Cluster) -> None:
+    """When a client shuts the scheduler down the node was told to end: 0, not 85."""
+    address = cluster.start()
+    with Client(address) as client:
+        client.shutdown()
+    assert cluster.end_of_node()[0] == 0
+
+
 def test_dead_scheduler_ends_the_node(cluster: Cluster) -> None:
     """A node whose scheduler was killed ends by itself with 85, though nobody tells it to."""
     cluster.start(death_timeout=5)
@@ -337,6 +345,16 @@ def test_dead_scheduler_ends_the_node(cluster: Cluster) -> None:
     assert code == 85
     assert "refused" in line
     assert cluster.report()["phase"] == "failed"
+    wait_for(lambda: not living(cluster.mark))
+
+
+def test_dead_scheduler_ends_a_node_whose_workers_are_stuck(cluster: Cluster) -> None:
+    """A node ends with 85 though its workers are too busy to notice, and they end with it."""
+    cluster.start(death_timeout=3)
+    for worker in cluster.forkserver().children():
+        worker.suspend()
+    cluster.scheduler.kill()
+    assert cluster.end_of_node()[0] == 85
     wait_for(lambda: not living(cluster.mark))
 
 
@@ -444,7 +462,7 @@ def test_worker_that_cannot_start_is_told_and_retried(cluster: Cluster) -> None:
     ],
 )
 def test_unreachable_scheduler_is_told_apart(cluster: Cluster, address: str, words: str) -> None:
-    """Why the scheduler is not reached stands in the report, in the log, and in its last line, with code 82."""
+    """Why the scheduler is not reached stands in the report and in the log's last line, with code 82."""
     cluster.start_node(scheduler=address, join_timeout=2)
     assert words in wait_for(lambda: cluster.report().get("failure"))
     code, line = cluster.end_of_node()
