@@ -18,9 +18,7 @@ SYSTEMS: dict[str, tuple[float, int, Billing]] = {
 }
 
 
-def on(
-    system: str, name: str, tasks: list[Task], group: dict[str, Any] | None = None, **more: Any
-) -> Scenario:
+def on(system: str, name: str, tasks: list[Task], group: dict[str, Any] | None = None, **more: Any) -> Scenario:
     """A load on a system whose starts vary by a fifth."""
     seconds, maximum, billing = SYSTEMS[system]
     fields = {"maximum": maximum, "stated_start": seconds, "billing": billing, "memory_limit": 8 * 10**9}

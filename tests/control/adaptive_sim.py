@@ -358,8 +358,7 @@ def _worker_rows(sim: Simulation, now: float) -> Iterable[WorkerRow]:
         if item.started is None:
             continue
         per_worker = [
-            list(item.tasks.items())[k :: group.workers_per_instance]
-            for k in range(group.workers_per_instance)
+            list(item.tasks.items())[k :: group.workers_per_instance] for k in range(group.workers_per_instance)
         ]
         for k, tasks in enumerate(per_worker):
             yield WorkerRow(
