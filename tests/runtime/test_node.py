@@ -453,6 +453,48 @@ def test_worker_that_cannot_start_is_told_and_retried(cluster: Cluster) -> None:
     wait_for(lambda: cluster.told("worker-restarted"))
 
 
+def start_supervised(cluster: Cluster) -> subprocess.Popen[bytes]:
+    """A node under the supervisor, with both workers running."""
+    address = cluster.start_scheduler()
+    cluster.write_spec(scheduler=address)
+    launch = {
+        "version": 1,
+        "instance": "i-1",
+        "argv": [sys.executable, "-m", "daskd_runtime", "node", str(cluster.instance)],
+        "cwd": str(cluster.directory),
+        "env": cluster.env,
+        "log": {"max_bytes": 1 << 20, "files": 2},
+        "grace": 30,
+    }
+    (cluster.instance / "launch.json").write_text(json.dumps(launch))
+    argv = [sys.executable, "-I", "-S", str(RUNTIME / "supervisor.py"), str(cluster.instance)]
+    supervisor = subprocess.Popen(argv, start_new_session=True, env={})
+    cluster.processes.append(supervisor)
+    wait_for(lambda: len(cluster.told("worker-started")) == 2)
+    return supervisor
+
+
+def test_supervised_node_ends_in_order(cluster: Cluster) -> None:
+    """TERM to the supervisor ends the node with 0, its words the log's last, and no process is left."""
+    supervisor = start_supervised(cluster)
+    supervisor.terminate()
+    assert supervisor.wait(60) == 0
+    end = json.loads((cluster.instance / "end.json").read_text())
+    assert (end["cause"], end["code"], end["asked"]) == ("exited", 0, True)
+    assert (
+        (cluster.instance / "output.1.log").read_text().endswith("F daskd: ends with code 0, told to end\n")
+    )
+    assert not living(cluster.mark)
+
+
+def test_killed_supervisor_leaves_no_node_and_no_worker(cluster: Cluster) -> None:
+    """kill -9 of the supervisor ends the node and its workers."""
+    supervisor = start_supervised(cluster)
+    supervisor.kill()
+    supervisor.wait(10)
+    wait_for(lambda: not living(cluster.mark))
+
+
 @pytest.mark.parametrize(
     ("address", "words"),
     [
