@@ -244,9 +244,7 @@ def test_client_restart_brings_workers_back(cluster: Cluster) -> None:
         after = wait_for(lambda: two_workers(client, other_than=before))
         assert cluster.node.poll() is None
         os.kill(after["default-0"], signal.SIGKILL)
-        wait_for(
-            lambda: (now := worker_pids(client)).get("default-0") != after["default-0"] and len(now) == 2
-        )
+        wait_for(lambda: (now := worker_pids(client)).get("default-0") != after["default-0"] and len(now) == 2)
 
 
 def test_worker_that_cannot_start_is_told_and_retried(cluster: Cluster) -> None:
@@ -289,9 +287,7 @@ def test_supervised_node_ends_in_order(cluster: Cluster) -> None:
     assert supervisor.wait(60) == 0
     end = json.loads((cluster.instance / "end.json").read_text())
     assert (end["cause"], end["code"], end["asked"]) == ("exited", 0, True)
-    assert (
-        (cluster.instance / "output.1.log").read_text().endswith("F daskd: ends with code 0, told to end\n")
-    )
+    assert (cluster.instance / "output.1.log").read_text().endswith("F daskd: ends with code 0, told to end\n")
     assert not living(cluster.mark)
 
 

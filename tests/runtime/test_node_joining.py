@@ -72,9 +72,7 @@ def make_certificates(directory: Path, name: str) -> dict[str, str]:
     now = datetime.datetime.now(datetime.timezone.utc)
     day = datetime.timedelta(days=1)
 
-    def build(
-        subject: str, issuer: str, key: ec.EllipticCurvePrivateKey, is_ca: bool
-    ) -> x509.CertificateBuilder:
+    def build(subject: str, issuer: str, key: ec.EllipticCurvePrivateKey, is_ca: bool) -> x509.CertificateBuilder:
         common = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)]) for text in (subject, issuer)]
         return (
             x509.CertificateBuilder()
