@@ -15,7 +15,7 @@ from distributed.comm import Comm, CommClosedError, connect
 from distributed.versions import get_versions
 from hub_cluster import a_client, a_cluster, a_hub, client_process, event, lose, recovered, until
 
-from daskd.runtime.hub import Hub
+from daskd.runtime.scheduler_hub import Hub
 
 
 def inc(x: int) -> int:
@@ -25,11 +25,15 @@ def inc(x: int) -> int:
 async def registered(hub: Hub, client: str) -> Comm:
     """Connect as a client of this id by the bare protocol."""
     comm = await connect(hub.scheduler.address)
-    await comm.write(
-        {"op": "register-client", "client": client, "reply": False, "versions": get_versions()}
-    )
+    await comm.write({"op": "register-client", "client": client, "reply": False, "versions": get_versions()})
     assert (await comm.read())[0]["op"] == "stream-start"
     return comm
+
+
+async def read_to_the_end(comm: Comm) -> None:
+    """Read messages until the other side closes."""
+    while True:
+        await comm.read()
 
 
 async def test_a_killed_clients_tasks_finish_and_stay(tmp_path):
@@ -87,15 +91,18 @@ async def test_a_hand_over_survives_the_close_that_follows():
 
 async def test_clients_inside_workers_are_never_kept():
     """What a task's own client wanted is not held when that client's worker goes."""
-    async with a_hub() as hub, Nanny(hub.scheduler.address, nthreads=2, host="127.0.0.1", dashboard=False):
-        async with a_client(hub) as client:
-            assert await client.submit(gated.increment_inside, 1) == 2
-            inside = [c for c in hub.scheduler.client_comms if c != client.id]
-            assert len(inside) == 1
-            ended = hub.scheduler._connections[inside[0]]
-            hub.scheduler.client_comms[inside[0]].abort()
-            await until(ended.is_set)
-            assert event(hub, "held") is None
+    async with (
+        a_hub() as hub,
+        Nanny(hub.scheduler.address, nthreads=2, host="127.0.0.1", dashboard=False),
+        a_client(hub) as client,
+    ):
+        assert await client.submit(gated.increment_inside, 1) == 2
+        inside = [c for c in hub.scheduler.client_comms if c != client.id]
+        assert len(inside) == 1
+        ended = hub.scheduler._connections[inside[0]]
+        hub.scheduler.client_comms[inside[0]].abort()
+        await until(ended.is_set)
+        assert event(hub, "held") is None
 
 
 async def test_a_variable_that_is_deleted_is_no_lost_client():
@@ -136,8 +143,7 @@ async def test_a_second_connection_under_one_id_ends_the_first():
             await until(lambda: hub.scheduler.clients["c-1"].wants_what)
         second = await registered(hub, "c-1")
         with pytest.raises(CommClosedError):
-            while True:  # what it was told before comes first
-                await first.read()
+            await read_to_the_end(first)
         assert [ts.key for ts in hub.scheduler.clients["c-1"].wants_what] == [future.key]
         assert not hub.scheduler.keeper.holds
         await second.write([{"op": "close-client"}])
