@@ -92,7 +92,9 @@ async def test_counts_agree_with_a_scan_under_any_load():
             await until(lambda before=before: hub.scheduler.transition_counter > before)
             assert hub.facts.counted() == scanned(hub)
             snapshot = hub.facts.snapshot()
-            plain = [c["ready"] for c in snapshot["classes"] if not (c["resources"] or c["workers"] or c["hosts"])]
+            plain = [
+                c["ready"] for c in snapshot["classes"] if not (c["resources"] or c["workers"] or c["hosts"])
+            ]
             assert sum(plain) == unrestricted_ready(hub)
             checks += bool(scanned(hub))
         assert checks > 3
