@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import groupby
 
 from daskd.control.adaptive.estimate import arrival, horizon, start_time
-from daskd.control.adaptive.supply import Bin, fresh
+from daskd.control.adaptive.supply import Bin, awaited, fresh
 from daskd.model.adaptive import Group, Instance, InstanceState, Policy, Snapshot, WorkerRow
 
 
@@ -83,8 +83,8 @@ class Standing:
         """All that takes tasks, now or once it is there."""
         each = self.group.workers_per_instance
         bins = [
-            fresh(self.group, each * len(list(together)), due, running=False)
-            for due, together in groupby(arrival(self.start, age) for age in self.ages)
+            awaited(self.group, each * len(list(alike)), age, arrival(self.start, age))
+            for age, alike in groupby(self.ages)
         ]
         if supply := self.supply:
             bins.append(fresh(self.group, supply))
