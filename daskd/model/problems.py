@@ -80,12 +80,19 @@ def problems_of(error: ValidationError, model: type[BaseModel], prefix: str = ""
         Put before each field's path.
     """
     problems: dict[tuple[str, str], Problem] = {}
-    for item in error.errors(include_url=False):
+    items = error.errors(include_url=False)
+    for item in items:
+        if item["type"] == "too_short" and any(_is_within(other["loc"], item["loc"]) for other in items):
+            continue  # pydantic counts only the entries that are right
         # A union tells one error a branch; the field's first says it best.
         path = field_path(item["loc"], prefix)
         words = _words(item["type"], item.get("ctx", {}), item["loc"], item.get("input"), item["msg"], model)
         problems.setdefault((path, words), Problem(path, words))
     return list(problems.values())
+
+
+def _is_within(inner: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    return len(inner) > len(outer) and inner[: len(outer)] == outer
 
 
 def _words(
