@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pwd
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -29,6 +30,7 @@ from daskd.security.tokens import Tokens
 from daskd.store import SqliteStore
 from daskd_api.v1 import cluster_pb2_grpc, daemon_pb2_grpc
 
+USER = pwd.getpwuid(os.geteuid()).pw_name
 MACHINE_ID = "0123456789abcdef0123456789abcdef"
 
 
@@ -128,9 +130,7 @@ class Api:
         await self.store.close()
 
 
-async def start_api(
-    directory: Path, config: Config | None = None, clock: Callable[[], float] = time.time
-) -> Api:
+async def start_api(directory: Path, config: Config | None = None, clock: Callable[[], float] = time.time) -> Api:
     """Serve on `<directory>/s`, with the state in `<directory>/state`."""
     config = config or Config()
     store = await SqliteStore.open(directory / "state", machine_id=MACHINE_ID, clock=clock)
@@ -166,7 +166,7 @@ class Refusal:
 
 def refusal(error: grpc.aio.AioRpcError) -> Refusal:
     """The error with its details unpacked."""
-    trailing = {key: value for key, value in error.trailing_metadata() or ()}
+    trailing = dict(error.trailing_metadata() or ())
     status = status_pb2.Status.FromString(trailing["grpc-status-details-bin"])
     info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
     for detail in status.details:
