@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from .errors import Problem
 
@@ -141,10 +142,14 @@ def fields_at(model: type[BaseModel], loc: Iterable[int | str]) -> list[str]:
     for part in loc:
         if isinstance(part, int) or here is None:
             continue
-        info = here.model_fields.get(part)
+        info = _written_fields(here).get(part)
         # A table by name ([profiles.NAME]) has the same model for each name: the part is a key, not a field.
         here = _model_in(info.annotation) if info is not None else here
-    return [field.alias or name for name, field in here.model_fields.items()] if here is not None else []
+    return list(_written_fields(here)) if here is not None else []
+
+
+def _written_fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    return {field.alias or name: field for name, field in model.model_fields.items() if not field.exclude}
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
