@@ -15,6 +15,7 @@ from api_harness import USER, refusal, refused, start_api, until
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from daskd.api import edge
 from daskd.api.server import build_server
 from daskd.model.errors import StateUnusable
 from daskd_api.v1 import cluster_pb2 as pb
@@ -97,6 +98,38 @@ async def test_a_mistake_of_the_daemons_is_told_without_a_traceback(api):
     assert "a mistake of the daemon's" not in told.words
     assert [(line["event"], line["log_level"]) for line in lines] == [("call failed", "error")]
     assert lines[0]["exc_info"]
+
+
+async def test_one_user_can_not_take_all_calls(api, monkeypatch):
+    """Beyond a bound of calls under way a user's next one is refused; ended ones make room again."""
+    monkeypatch.setattr(edge, "_MOST_CALLS_PER_USER", 2)
+    watches = [api.clusters.WatchClusters(pb.WatchClustersRequest(), metadata=api.auth) for _ in range(2)]
+    for watch in watches:
+        await watch.read()
+
+    told = await refused(api.daemon.GetDaemonInfo(INFO, metadata=api.auth))
+    assert (told.reason, told.facts) == ("LIMIT_EXCEEDED", {"used": "2", "allowed": "2"})
+
+    for watch in watches:
+        watch.cancel()
+    await until_served(api)
+
+
+async def until_served(api: Any) -> None:
+    """Call until the daemon takes it."""
+    for _ in range(2000):
+        if await is_served(api):
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("the daemon never took the call")
+
+
+async def is_served(api: Any) -> bool:
+    try:
+        await api.daemon.GetDaemonInfo(INFO, metadata=api.auth)
+    except grpc.aio.AioRpcError:
+        return False
+    return True
 
 
 async def test_a_request_over_the_size_is_refused_by_name(serve):

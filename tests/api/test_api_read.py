@@ -48,10 +48,10 @@ async def test_an_unknown_name_is_answered_with_the_near_one(api, name):
 
 @pytest.mark.parametrize("name", ["", "x" * 300])
 async def test_no_name_is_refused(api, name):
-    """A call for no cluster, or for an absurdly long name, is INVALID_ARGUMENT."""
+    """A call for no cluster, or for an absurdly long name, is INVALID_ARGUMENT in the field `name`."""
     told = await refused(api.clusters.GetCluster(pb.GetClusterRequest(name=name), metadata=api.auth))
 
-    assert told.reason == "INVALID_ARGUMENT"
+    assert (told.reason, list(told.fields)) == ("INVALID_ARGUMENT", ["name"])
 
 
 async def test_lists_come_in_pages_newest_first(api):
