@@ -13,6 +13,7 @@ from pathlib import Path
 from daskd.model.errors import InvalidArgument, StateUnusable
 from daskd.model.names import new_state_id
 
+from .directory import sync_directory
 from .failures import RESTORE, explained
 from .migrations import migrate, schema_of
 from .transaction import transaction
@@ -117,7 +118,7 @@ def copy_database(source: Path, target: Path) -> None:
     finally:
         os.close(descriptor)
         partial.unlink(missing_ok=True)
-    _sync_directory(target.parent)
+    sync_directory(target.parent)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -128,11 +129,3 @@ def _copy(source: Path, target: Path) -> None:
         closing(sqlite3.connect(target, timeout=BUSY_TIMEOUT)) as copy,
     ):
         origin.backup(copy)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -69,10 +69,26 @@ class StateDirectory:
             os.close(lock)
 
 
+def sync_directory(path: Path) -> None:
+    """Have the names in a directory on disk, as fsync has a file's content.
+
+    Raises
+    ------
+    OSError
+        When the disk refuses.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _make(path: Path) -> None:
     missing = [place for place in (path, *path.parents) if not os.path.lexists(place)]
     for place in reversed(missing):
         place.mkdir(mode=0o700, exist_ok=True)
+        sync_directory(place.parent)
 
 
 def _check(path: Path) -> None:

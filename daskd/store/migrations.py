@@ -28,7 +28,9 @@ _FIRST = (
     "CREATE UNIQUE INDEX clusters_live ON clusters (owner, name) WHERE ended IS NULL",
     "CREATE INDEX clusters_live_name ON clusters (name) WHERE ended IS NULL",
     "CREATE INDEX clusters_owner ON clusters (owner, seq)",
-    "CREATE INDEX clusters_ended ON clusters (ended) WHERE ended IS NOT NULL",
+    # the live ones (ended IS NULL) in order, without reading past those that ended
+    "CREATE INDEX clusters_owner_ended ON clusters (owner, ended, seq)",
+    "CREATE INDEX clusters_ended ON clusters (ended, seq)",
     """CREATE TABLE instances (
         id TEXT PRIMARY KEY,
         cluster TEXT NOT NULL REFERENCES clusters (uid) ON DELETE CASCADE,

@@ -18,15 +18,15 @@ from . import reads, writes
 from .database import Meta, copy_database, open_database
 from .directory import StateDirectory
 from .failures import explained
-from .interface import ClusterQuery, Events, Page, PruneResult
+from .interface import ClusterQuery, Events, Page, PruneResult, Store
 from .transaction import transaction
 from .wakeups import Listener, Wakeups
 
 T = TypeVar("T")
 
 
-class SqliteStore:
-    """A `Store` in a state directory; made by `open`. Its methods are the Protocol's."""
+class SqliteStore(Store):
+    """A `Store` in a state directory; made by `open`, and used in the event loop that it was opened in."""
 
     def __init__(
         self,
@@ -112,9 +112,12 @@ class SqliteStore:
         return await self._in_thread(commit)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
+        self._check_open()
+        return await self._loop.run_in_executor(self._executor, work)
+
+    def _check_open(self) -> None:
         if self._closed:
             raise StateUnusable("the state was closed: daskd is stopping. Try again when it is back")
-        return await self._loop.run_in_executor(self._executor, work)
 
     async def create(
         self, cluster: Cluster, *, request_id: str, event: NewEvent, named: bool = True
@@ -156,9 +159,7 @@ class SqliteStore:
         events: Events = (),
     ) -> Cluster:
         """See `Store.update`."""
-        return await self._write(
-            lambda db: writes.update(db, uid, change, instances, forget, events, self._clock()),
-        )
+        return await self._write(lambda db: writes.update(db, uid, change, instances, forget, events, self._clock()))
 
     async def instances(self, uid: str, *, include_ended: bool = False) -> builtins.list[Instance]:
         """See `Store.instances`."""
@@ -182,6 +183,7 @@ class SqliteStore:
 
     async def backup(self, target: Path) -> None:
         """See `Store.backup`."""
+        self._check_open()
         await asyncio.to_thread(copy_database, self._directory.database, target)
 
     async def close(self) -> None:

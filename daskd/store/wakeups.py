@@ -8,6 +8,8 @@ from types import TracebackType
 
 from daskd.model.errors import StateUnusable
 
+from .interface import Subscription
+
 
 class Wakeups:
     """Who waits for a revision. To be used in the event loop's thread alone.
@@ -59,7 +61,7 @@ class Wakeups:
         raise StateUnusable("the state was closed: daskd is stopping. Watch again when it is back")
 
 
-class Listener:
+class Listener(Subscription):
     """A `Subscription` to wakeups."""
 
     def __init__(self, wakeups: Wakeups) -> None:
