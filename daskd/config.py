@@ -76,6 +76,8 @@ class Daemon(_Section):
         Addresses, "unix:PATH"; empty: `daskd.sock` in the runtime directory.
     orphan_grace
         Seconds after the start before what no record knows is ended.
+    end_orphans
+        False: what no record knows is told in the log, and left alone.
     max_message_bytes
         The largest request.
     """
@@ -86,6 +88,7 @@ class Daemon(_Section):
     log_format: Literal["auto", "json", "console"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     orphan_grace: Seconds = Field(default=60.0, le=_DAY)
+    end_orphans: bool = True
     max_message_bytes: int = Field(default=4 << 20, ge=64 << 10, le=256 << 20)
 
     _sizes = field_validator("max_message_bytes", mode="before")(_size)

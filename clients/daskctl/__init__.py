@@ -1,0 +1,1 @@
+"""daskctl: clusters of a Dask daemon from the command line."""

@@ -2,39 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
-from pydantic import BaseModel
-
 from daskd.model.cluster import Cluster
-from daskd.model.errors import Problem
-from daskd.model.identity import Identity
-from daskd.model.spec import WorkerGroupSpec
-from daskd.model.views import Connection, HeldWorkView, LogLine, WorkerView
-
-
-@dataclass(frozen=True, slots=True)
-class DriverInfo:
-    """A driver as the API shows it and asks it.
-
-    Attributes
-    ----------
-    options
-        The model of its options, from which schema and error messages are made.
-    available, words
-        Whether it can be used now; if not, why and what to do.
-    validate
-        What else is wrong with a group; fields relative to the group ("options.queue").
-    """
-
-    name: str
-    description: str
-    options: type[BaseModel]
-    available: bool
-    words: str
-    validate: Callable[[WorkerGroupSpec, Identity], list[Problem]]
+from daskd.model.views import Connection, DriverInfo, HeldWorkView, LogLine, WorkerView
 
 
 class Control(Protocol):

@@ -17,8 +17,8 @@ from daskd.model.identity import Identity
 from daskd.model.names import check_name, new_uid
 from daskd.model.problems import near, not_there, problems_of, shown
 from daskd.model.spec import ClusterSpec, WorkerGroupSpec
+from daskd.model.views import DriverInfo
 
-from .control_port import DriverInfo
 from .translate import spec_message
 
 MOST_SPEC_BYTES = 1 << 20
@@ -94,7 +94,8 @@ def build_spec(
     if problems:
         raise invalid(problems)
     check_counts([(group.name, group.n_workers) for group in spec.groups], bounds)
-    return spec
+    groups = tuple(drivers[group.driver].complete(group) for group in spec.groups)
+    return spec.model_copy(update={"groups": groups})
 
 
 def new_cluster(name: str, spec: ClusterSpec, owner: Identity, now: float, *, uid: str | None = None) -> Cluster:

@@ -8,10 +8,10 @@ from typing import Any
 import grpc
 
 from daskd.config import Config, Profile
+from daskd.model.views import DriverInfo
 from daskd_api.v1 import daemon_pb2 as pb
 from daskd_api.v1 import daemon_pb2_grpc
 
-from .control_port import DriverInfo
 from .edge import current_caller
 from .services import Services
 from .translate import struct, timestamp

@@ -6,6 +6,7 @@ import re
 
 import structlog
 
+from daskd.crashpoints import reached
 from daskd.model.cluster import Cluster
 from daskd.model.errors import ClusterExists, InvalidArgument, InvalidSpec, LimitExceeded, Problem
 from daskd.model.event import NewEvent
@@ -77,6 +78,7 @@ async def _record(
     async with services.creating:
         await _check_limits(services, caller, request.name)
         cluster, created = await _stored(services, caller, request, spec)
+    reached("create.recorded")
     if created:
         await services.control.created(cluster)
     return cluster, created

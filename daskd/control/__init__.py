@@ -1,0 +1,1 @@
+"""What keeps reality equal to the record."""

@@ -249,7 +249,10 @@ class Site(Protocol):
         """The unix socket of a scheduler's link on this machine; None where there is none."""
 
     async def unstage(self, cluster: str) -> None:
-        """Remove what was staged and what its instances left (logs too). Nothing of the cluster runs any more."""
+        """Remove what was staged for a cluster: keys, code, scratch. Nothing of it runs any more. Logs stay."""
+
+    async def forget(self, cluster: str) -> None:
+        """Remove all that is left of an ended cluster, logs included."""
 
     async def close(self) -> None:
         """Let go of connections; ends nothing there."""

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from pydantic import BaseModel
+
 from .cluster import End
+from .errors import Problem
+from .identity import Identity
+from .spec import WorkerGroupSpec
 
 
 class WorkerState(str, enum.Enum):
@@ -133,3 +139,28 @@ class Connection:
     client_key: str = field(repr=False)
     dashboard_link: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DriverInfo:
+    """A driver as the API shows it and asks it.
+
+    Attributes
+    ----------
+    options
+        The model of its options, from which schema and error messages are made.
+    available, words
+        Whether it can be used now; if not, why and what to do.
+    validate
+        What else is wrong with a group; fields relative to the group ("options.queue").
+    complete
+        The group with what it leaves to the system decided.
+    """
+
+    name: str
+    description: str
+    options: type[BaseModel]
+    available: bool
+    words: str
+    validate: Callable[[WorkerGroupSpec, Identity], list[Problem]]
+    complete: Callable[[WorkerGroupSpec], WorkerGroupSpec]

@@ -1,0 +1,1 @@
+"""Who is calling, may they, and the certificates of clusters."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .interface import ClusterQuery, Events, Page, PruneResult, Store, Subscription
+from .migrations import SCHEMA_VERSION
 from .sqlite import SqliteStore
 
-__all__ = ["ClusterQuery", "Events", "Page", "PruneResult", "SqliteStore", "Store", "Subscription"]
+__all__ = ["SCHEMA_VERSION", "ClusterQuery", "Events", "Page", "PruneResult", "SqliteStore", "Store", "Subscription"]

@@ -54,7 +54,7 @@ _FIRST = (
 MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
 """The statements that lead from schema N to N + 1, at place N."""
 
-SCHEMA = len(MIGRATIONS)
+SCHEMA_VERSION = len(MIGRATIONS)
 """The schema that this daskd writes."""
 
 
@@ -67,11 +67,11 @@ def schema_of(db: sqlite3.Connection, path: Path) -> int:
         When it is of a newer daskd, or not daskd's at all.
     """
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
-    if version > SCHEMA:
+    if version > SCHEMA_VERSION:
         raise StateUnusable(
-            f"the state {path} has schema {version}, and this daskd knows up to {SCHEMA}: run the newer daskd that "
-            "wrote it, or restore a backup made before the upgrade",
-            facts={"path": str(path), "schema": str(version), "known": str(SCHEMA)},
+            f"the state {path} has schema {version}, and this daskd knows up to {SCHEMA_VERSION}: run the newer "
+            "daskd that wrote it, or restore a backup made before the upgrade",
+            facts={"path": str(path), "schema": str(version), "known": str(SCHEMA_VERSION)},
         )
     if version == 0 and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         raise StateUnusable(
@@ -82,7 +82,7 @@ def schema_of(db: sqlite3.Connection, path: Path) -> int:
 
 
 def migrate(db: sqlite3.Connection, path: Path) -> None:
-    """Bring an open database to `SCHEMA`, each step a transaction, so that a crash leaves a schema that is whole.
+    """Bring an open database to `SCHEMA_VERSION`, a transaction a step, so that a crash leaves a schema that is whole.
 
     Raises
     ------

@@ -567,7 +567,7 @@ class SchedulerStatus(google.protobuf.message.Message):
 
     @property
     def last_heard_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """When the daemon last heard from it. Far in the past: it hangs, or is busy with somebody's code."""
+        """When the daemon last heard from it; set only while it does not answer: it hangs, or is busy with somebody's code."""
 
     def __init__(
         self,

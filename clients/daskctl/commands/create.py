@@ -1,0 +1,125 @@
+"""`daskctl create`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import click
+
+from daskd_client.types import AdaptivePolicy, ClusterSpec, WorkerGroupSpec
+
+from .. import waiting
+from ..framing import Example, command, wait_options
+from ..render import clusters
+from ..session import Session
+from ..values import DriverOption, Duration, Variable
+
+
+@dataclass(frozen=True)
+class CreateOptions:
+    """What `create` is asked for; empty and None leave it to the profile, then to the daemon. Seconds."""
+
+    name: str
+    profile: str
+    driver: str
+    n_workers: int | None
+    threads: int | None
+    memory: str
+    option: tuple[tuple[str, Any], ...]
+    workers_per_node: int | None
+    python: str
+    env: tuple[tuple[str, str], ...]
+    minimum: int | None
+    maximum: int | None
+    idle_timeout: float | None
+    dry_run: bool
+    no_wait: bool
+    timeout: float | None
+
+
+@command(
+    "create",
+    CreateOptions,
+    examples=(
+        Example("Four workers on the daemon's machine", "daskctl create etl -n 4 --threads 2 --memory 4GiB"),
+        Example("Between 0 and 20, as the work asks", "daskctl create etl --min 0 --max 20"),
+        Example(
+            "Slurm jobs of four workers each",
+            "daskctl create sim --driver slurm -n 16 --workers-per-node 4 --option queue=main",
+        ),
+        Example("Check everything, make nothing", "daskctl create etl -n 4 --dry-run"),
+        Example("A secret from this shell, not in the process table", "daskctl create etl -n 4 --env API_TOKEN"),
+    ),
+)
+@click.argument("name", required=False, default="")
+@click.option("--profile", default="", help="The administrator's template to build on (see: daskctl profiles).")
+@click.option("--driver", default="", help="What launches the workers (see: daskctl drivers).")
+@click.option("-n", "--workers", "n_workers", metavar="N", type=click.IntRange(min=0), help="How many workers.")
+@click.option("--threads", metavar="T", type=click.IntRange(min=1), help="Threads of each worker.")
+@click.option("--memory", metavar="M", default="", help='Memory limit of each worker: "4GiB", "auto"; "0" for none.')
+@click.option("--option", type=DriverOption(), multiple=True, help="An option of the driver; JSON or text. Repeatable.")
+@click.option(
+    "--workers-per-node", metavar="W", type=click.IntRange(min=1), help="How many workers share a job, a pod."
+)
+@click.option("--python", default="", help="The Python that runs scheduler and workers.")
+@click.option("--env", type=Variable(), multiple=True, help="A variable of their environment. Repeatable.")
+@click.option("--min", "minimum", type=click.IntRange(min=0), help="Adaptive: never fewer workers than this.")
+@click.option("--max", "maximum", type=click.IntRange(min=0), help="Adaptive: never more workers than this.")
+@click.option("--idle-timeout", type=Duration(), help="End the cluster when nothing was computed for so long.")
+@click.option("--dry-run", is_flag=True, help="Do every check, make nothing, and show what would be made.")
+@wait_options("the scheduler and the workers run")
+async def create(options: CreateOptions, session: Session) -> None:
+    """Make a cluster. Without a NAME, one is made up.
+
+    It goes on when you leave; `daskctl delete` ends it.
+    """
+    printer = session.printer
+    spec = spec_of(options)
+    async with session.connect() as daskd:
+        cluster = await daskd.create(options.name, spec, validate_only=options.dry_run)
+        if options.dry_run:
+            printer.facts(cluster, partial(clusters.facts, cluster))
+            return
+        if not options.no_wait:
+            cluster = await waiting.until(daskd, cluster, waiting.started(), printer, options.timeout)
+            printer.say(f'{cluster.name} runs. In Python: RemoteCluster.attach("{cluster.name}")')
+    printer.row(cluster, clusters.ROW)
+
+
+def spec_of(options: CreateOptions) -> ClusterSpec:
+    """The spec that the options ask for; what they leave open is absent.
+
+    Raises
+    ------
+    click.UsageError
+        When no number of workers lies between the bounds of the adaptive policy.
+    """
+    group = WorkerGroupSpec(
+        driver=options.driver,
+        n_workers=options.n_workers or 0,
+        nthreads=options.threads or 0,
+        memory_limit=options.memory,
+        workers_per_node=options.workers_per_node or 0,
+        options=dict(options.option),
+    )
+    # A group of one's own hides the profile's: none is sent unless something is said about it.
+    says_something = group != WorkerGroupSpec() or options.n_workers is not None
+    return ClusterSpec(
+        profile=options.profile,
+        groups=(group,) if says_something else (),
+        python=options.python,
+        environment=dict(options.env),
+        adaptive=_adaptive(options.minimum, options.maximum),
+        idle_timeout=None if options.idle_timeout is None else timedelta(seconds=options.idle_timeout),
+    )
+
+
+def _adaptive(minimum: int | None, maximum: int | None) -> AdaptivePolicy | None:
+    if minimum is None and maximum is None:
+        return None
+    if minimum is not None and maximum is not None and minimum > maximum:
+        raise click.UsageError(f"--min {minimum} is more than --max {maximum}: swap or mend them")
+    return AdaptivePolicy(minimum=minimum, maximum=maximum)

@@ -1,0 +1,1 @@
+"""What the commands print: documents for programs, tables for people and pipes."""

@@ -1,0 +1,326 @@
+"""What the API answers and takes, as plain frozen dataclasses.
+
+Their fields are called as the API's are and mean what ``cluster.proto`` says of them. Times are aware datetimes in UTC,
+durations timedeltas; what is absent is None. An enum value or a field that this release does not know is passed over.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+
+class Phase(str, enum.Enum):
+    """The life of a cluster. Those in -ING pass by themselves, the others rest."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    PENDING = "PENDING"
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    STOPPING = "STOPPING"
+    STOPPED = "STOPPED"
+    FAILED = "FAILED"
+
+
+ENDED = frozenset({Phase.STOPPED, Phase.FAILED})
+"""The phases in which a cluster takes no clients and never will again."""
+
+
+class WorkerState(str, enum.Enum):
+    """What state a worker is in."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    QUEUED = "QUEUED"
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    RETIRING = "RETIRING"
+    ENDING = "ENDING"
+    ENDED = "ENDED"
+    UNKNOWN = "UNKNOWN"
+
+
+class WatchKind(str, enum.Enum):
+    """What a watch tells: a cluster that was there, that all of them were told, or a change."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    EXISTING = "EXISTING"
+    SYNCED = "SYNCED"
+    CHANGED = "CHANGED"
+
+
+@dataclass(frozen=True)
+class WorkerGroupSpec:
+    """Workers of one kind, as asked for. Empty and 0 mean the daemon's default."""
+
+    name: str = ""
+    driver: str = ""
+    n_workers: int = 0
+    nthreads: int = 0
+    memory_limit: str = ""
+    workers_per_node: int = 0
+    resources: Mapping[str, float] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    local_directory: str = ""
+    death_timeout: timedelta | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AdaptivePolicy:
+    """How the number of workers follows the work; None leaves a parameter to the daemon."""
+
+    minimum: int | None = None
+    maximum: int | None = None
+    interval: timedelta | None = None
+    wait_count: int | None = None
+    target_duration: timedelta | None = None
+    initial: int | None = None
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class HeldWorkPolicy:
+    """How long, and in how large a share of the workers' memory (0 to 1), a lost client's work is kept."""
+
+    keep: timedelta | None = None
+    memory_share: float | None = None
+
+
+@dataclass(frozen=True)
+class ClusterSpec:
+    """What a user asks for."""
+
+    profile: str = ""
+    groups: tuple[WorkerGroupSpec, ...] = ()
+    python: str = ""
+    cwd: str = ""
+    import_path: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    adaptive: AdaptivePolicy | None = None
+    idle_timeout: timedelta | None = None
+    held_work: HeldWorkPolicy | None = None
+    dashboard: bool | None = None
+
+
+@dataclass(frozen=True)
+class SchedulerStatus:
+    """The scheduler's process."""
+
+    instance: str = ""
+    address: str = ""
+    dashboard_link: str = ""
+    host: str = ""
+    pid: int = 0
+    start_time: datetime | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    restarts: int = 0
+    last_heard_time: datetime | None = None
+
+
+@dataclass(frozen=True)
+class WorkerGroupStatus:
+    """A worker group as it is now; memory in bytes."""
+
+    name: str = ""
+    driver: str = ""
+    desired: int = 0
+    pending: int = 0
+    running: int = 0
+    ending: int = 0
+    nthreads: int = 0
+    memory_limit_bytes: int = 0
+    failures: int = 0
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class AdaptiveStatus:
+    """The adaptive policy at work: what it wants and why."""
+
+    policy: AdaptivePolicy | None = None
+    target: int = 0
+    reason: str = ""
+    decision_time: datetime | None = None
+
+
+@dataclass(frozen=True)
+class HeldWorkSummary:
+    """How much lost clients left."""
+
+    clients: int = 0
+    keys: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster as the daemon knows it."""
+
+    uid: str = ""
+    name: str = ""
+    owner: str = ""
+    spec: ClusterSpec | None = None
+    phase: Phase = Phase.UNSPECIFIED
+    reason: str = ""
+    message: str = ""
+    create_time: datetime | None = None
+    update_time: datetime | None = None
+    end_time: datetime | None = None
+    revision: int = 0
+    scheduler: SchedulerStatus | None = None
+    groups: tuple[WorkerGroupStatus, ...] = ()
+    adaptive: AdaptiveStatus | None = None
+    held_work: HeldWorkSummary | None = None
+    idle_since: datetime | None = None
+    delete_requested: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is stopped or failed."""
+        return self.phase in ENDED
+
+
+@dataclass(frozen=True)
+class ExitStatus:
+    """How an instance ended."""
+
+    cause: str = ""
+    code: int | None = None
+    signal: int | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One worker: alive, ended or still expected. Memory in bytes."""
+
+    name: str = ""
+    group: str = ""
+    instance: str = ""
+    driver: str = ""
+    state: WorkerState = WorkerState.UNSPECIFIED
+    address: str = ""
+    host: str = ""
+    pid: int = 0
+    nthreads: int = 0
+    memory_limit_bytes: int = 0
+    memory_bytes: int = 0
+    managed_bytes: int = 0
+    processing: int = 0
+    executing: int = 0
+    resources: Mapping[str, float] = field(default_factory=dict)
+    launch_time: datetime | None = None
+    join_time: datetime | None = None
+    end_time: datetime | None = None
+    exit: ExitStatus | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Who did what and when; what the daemon did and why."""
+
+    revision: int = 0
+    time: datetime | None = None
+    cluster_uid: str = ""
+    cluster_name: str = ""
+    owner: str = ""
+    actor: str = ""
+    type: str = ""
+    message: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class HeldWork:
+    """One lost client's work."""
+
+    client: str = ""
+    lost_time: datetime | None = None
+    expire_time: datetime | None = None
+    keys: int = 0
+    bytes: int = 0
+    states: Mapping[str, int] = field(default_factory=dict)
+    sample_keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Discarded:
+    """How much held work was let go."""
+
+    keys: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line of a log, without its end; ``source`` is "scheduler" or the group's name."""
+
+    time: datetime | None = None
+    instance: str = ""
+    source: str = ""
+    workers: tuple[str, ...] = ()
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One answer of a watch. ``event`` is there if events were asked for."""
+
+    kind: WatchKind = WatchKind.UNSPECIFIED
+    cluster: Cluster | None = None
+    event: Event | None = None
+    resume_token: str = ""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """What a Dask client needs to connect. Holds a key, which its repr does not show."""
+
+    scheduler_address: str = ""
+    tls_ca_certificate: str = field(default="", repr=False)
+    tls_client_certificate: str = field(default="", repr=False)
+    tls_client_key: str = field(default="", repr=False)
+    dashboard_link: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DaemonInfo:
+    """What the daemon is, and whom it takes the caller for."""
+
+    version: str = ""
+    minimum_client_version: str = ""
+    user: str = ""
+    start_time: datetime | None = None
+    pid: int = 0
+    hostname: str = ""
+    state_id: str = ""
+    schema_version: int = 0
+    live_clusters: int = 0
+    listen_addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Profile:
+    """An administrator's template of a spec."""
+
+    name: str = ""
+    description: str = ""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    max_workers: int = 0
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A system that can launch workers; ``options_schema`` is the JSON Schema of its options."""
+
+    name: str = ""
+    description: str = ""
+    options_schema: Mapping[str, Any] = field(default_factory=dict)
+    available: bool = False
+    message: str = ""

@@ -1,0 +1,293 @@
+"""Performs what a plan says: intent on disk first, then the driver or the link, then what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import structlog
+
+from daskd.crashpoints import reached
+from daskd.drivers.protocol import Batch, Driver, Member, Outcome, Payload, Result
+from daskd.model.cluster import Cause, Cluster, End, Handle, Instance, Record, Role, State
+from daskd.model.names import new_instance_id
+from daskd.model.spec import WorkerGroupSpec
+from daskd.security.vault import Vault
+
+from . import failures
+from .ledger import Ledger
+from .link import LinkError
+from .plan import Action, Cancel, LaunchNodes, LaunchScheduler, Retire, Terminate
+
+if TYPE_CHECKING:
+    from .reconciler import Reconciler
+
+log = structlog.get_logger(__name__)
+
+
+class Acts:
+    """The hands of one reconciler.
+
+    Parameters
+    ----------
+    reconciler
+        Whose hands.
+    driver
+        The driver of the reconciler's site.
+    vault
+        Where the clusters' credentials are.
+    """
+
+    def __init__(self, reconciler: Reconciler, driver: Driver, vault: Vault) -> None:
+        self._of = reconciler
+        self._driver = driver
+        self._vault = vault
+        self._staged = False
+
+    async def perform(self, cluster: Cluster, action: Action) -> None:
+        """Do it."""
+        if isinstance(action, LaunchScheduler):
+            await self._launch(cluster, None, 1, action.address)
+        elif isinstance(action, LaunchNodes):
+            group = cluster.spec.group(action.group)
+            assert group is not None
+            await self._launch(cluster, group, action.count, cluster.scheduler.address)
+        elif isinstance(action, Cancel):
+            await self._cancel(action.ids)
+        elif isinstance(action, Retire):
+            await self._retire(action)
+        else:
+            await self._terminate(action)
+
+    async def clean_up(self, cluster: Cluster) -> None:
+        """Nothing of the cluster runs any more: remove its keys and scratch files; logs stay."""
+        reached("end.recorded")
+        await self._of.site.unstage(cluster.uid)
+        reached("end.unstaged")
+        await self._vault.forget(cluster.uid)
+
+    async def _launch(self, cluster: Cluster, group: WorkerGroupSpec | None, count: int, address: str) -> None:
+        await self._stage(cluster)
+        reached("launch.staged")
+        batch = self._batch(cluster, group, count, address)
+        handles = await self._of.site.prepare(batch)
+        now = time.time()
+        intents = [
+            self._intent(batch, member, handle, now) for member, handle in zip(batch.members, handles, strict=True)
+        ]
+        ordinals = cluster.next_ordinal + (count if group else 0)
+        await self._of.commit(
+            lambda current: dataclasses.replace(current, next_ordinal=max(current.next_ordinal, ordinals)),
+            instances=intents,
+        )
+        reached("launch.intended")
+        outcomes = await self._submit(batch, handles)
+        reached("launch.launched")
+        await self._record(cluster, intents, outcomes)
+        reached("launch.recorded")
+
+    async def _stage(self, cluster: Cluster) -> None:
+        if self._staged:
+            return
+        credentials = await self._vault.credentials(cluster.uid)
+        secret = {"ca.pem": credentials.ca.encode()}
+        for role in ("scheduler", "worker"):
+            secret[f"{role}.pem"] = credentials.certificates[role].encode()
+            secret[f"{role}.key"] = credentials.keys[role].encode()
+        await self._of.site.stage(Payload(cluster.uid, secret))
+        self._staged = True
+
+    def _batch(self, cluster: Cluster, group: WorkerGroupSpec | None, count: int, address: str) -> Batch:
+        first = cluster.next_ordinal
+        members = []
+        for n in range(count):
+            ordinal = first + n if group else 0
+            names = _worker_names(group, ordinal) if group else ()
+            members.append(Member(new_instance_id(self._of.store.state_id), ordinal, names))
+        scheduler = next((i.id for i in self._of.instances.values() if i.role is Role.SCHEDULER), "")
+        return Batch(
+            cluster=cluster.uid,
+            cluster_name=cluster.name,
+            role=Role.NODE if group else Role.SCHEDULER,
+            spec=cluster.spec,
+            group=group,
+            members=tuple(members),
+            scheduler=scheduler,
+            # a scheduler that has not yet said where it is now is learnt of from its report
+            address=address if group is None or cluster.scheduler.instance == scheduler else "",
+            runtime=self._of.settings.runtime(cluster.spec),
+        )
+
+    def _intent(self, batch: Batch, member: Member, handle: Handle, now: float) -> Instance:
+        return Instance(
+            id=member.id,
+            cluster=batch.cluster,
+            role=batch.role,
+            group=batch.group.name if batch.group else "",
+            ordinal=member.ordinal,
+            workers=member.workers,
+            handle=handle,
+            created=now,
+        )
+
+    async def _submit(self, batch: Batch, handles: Sequence[Handle]) -> list[Outcome]:
+        timeout = self._of.settings.driver_timeout
+        try:
+            return await asyncio.wait_for(self._of.site.launch(batch, handles), timeout)
+        except (asyncio.TimeoutError, TimeoutError):
+            words = f"the driver did not answer within {timeout:g} s"
+        except Exception as error:  # whatever a driver raises, the launch may have taken place
+            log.exception("a launch went wrong", driver=self._driver.name)
+            words = str(error) or repr(error)
+        return [Outcome(handle, Result.UNSURE, words) for handle in handles]
+
+    async def _record(self, cluster: Cluster, intents: Sequence[Instance], outcomes: Sequence[Outcome]) -> None:
+        now = time.time()
+        by_id = {outcome.handle.id: outcome for outcome in outcomes}
+        launched, refused = [], []
+        for intent in intents:
+            outcome = by_id.get(intent.id) or Outcome(intent.handle, Result.UNSURE, "the driver said nothing of it")
+            if outcome.result is Result.REFUSED:
+                refused.append((intent, outcome))
+                continue
+            record = Record.ACCEPTED if outcome.result is Result.ACCEPTED else Record.UNSURE
+            launched.append(
+                dataclasses.replace(
+                    intent,
+                    record=record,
+                    handle=outcome.handle,
+                    launched=now,
+                    words=outcome.words,
+                    state=State.STARTING if record is Record.ACCEPTED else State.UNKNOWN,
+                )
+            )
+        if launched:
+            await self._of.commit(instances=launched)
+        if refused:
+            await self._refused(cluster, refused, now)
+
+    async def _refused(self, cluster: Cluster, refused: Sequence[tuple[Instance, Outcome]], now: float) -> None:
+        before = await self._of.store.get(cluster.uid)
+        assert before is not None
+        ledger = Ledger(before, tuple(intent for intent, _ in refused))
+        for intent, outcome in refused:
+            end = End(Cause.FAILED_TO_START, words=outcome.words)
+            ledger.edit_instance(
+                intent.id, record=Record.REFUSED, state=State.ENDED, end=end, ended=now, words=outcome.words
+            )
+        intent, outcome = refused[0]
+        told = f"the driver {self._driver.name!r} refused: {outcome.words}"
+        ledger.tell("LAUNCH_REFUSED", told, instance=intent.id, count=len(refused))
+        if intent.role is Role.SCHEDULER:
+            failures.fail(ledger, f"its scheduler can't be launched: {told}")
+        else:
+            failures.count_failure(ledger, intent.group, told, now)
+            bound = 1 if outcome.lasting else self._of.settings.max_launch_failures
+            failures.give_up_if_hopeless(ledger, intent.group, bound=bound)
+        await self._of.settle(before, ledger)
+
+    async def _cancel(self, ids: Sequence[str]) -> None:
+        """A node that joins just now must not be ended as one that waits: the fence settles it."""
+        free = list(ids)
+        hub = self._of.hub
+        if hub is not None and hub.view.state is not None:
+            try:
+                answers = await hub.link.fence(list(ids))
+            except LinkError as error:
+                log.info("the fence was not answered; asked again", trouble=error.words)
+                return
+            free = [key for key in ids if answers.get(key) == "fenced"]
+            reached("cancel.fenced")
+        if free:
+            await self._terminate(Terminate(tuple(free)))
+
+    async def _retire(self, action: Retire) -> None:
+        hub = self._of.hub
+        if hub is None:
+            return
+        now = time.time()
+        chosen = [self._of.instances[key] for key in action.ids if key in self._of.instances]
+        fresh = [dataclasses.replace(i, retiring=now) for i in chosen if i.retiring is None]
+        if fresh:
+            await self._of.commit(instances=fresh)
+        reached("retire.intended")
+        for instance in chosen:
+            self._of.asked[instance.id] = now
+        names = [name for instance in chosen for name in instance.workers]
+        try:
+            answers = await hub.link.retire(names, self._of.settings.drain, action.if_idle_rev)
+        except LinkError as error:
+            log.info("the retirement was not answered; asked again", trouble=error.words)
+            return
+        reached("retire.asked")
+        refused = [
+            (instance, answers[name].words)
+            for instance in chosen
+            for name in instance.workers
+            if name in answers and answers[name].state == "refused"
+        ]
+        await self._stay(refused, now)
+
+    async def _stay(self, refused: Sequence[tuple[Instance, str]], now: float) -> None:
+        """A node whose worker refuses to retire stays whole."""
+        before = await self._of.store.get(self._of.uid)
+        if not refused or before is None:
+            return
+        ledger = Ledger(before, tuple(self._of.instances.values()))
+        for instance, words in {instance.id: (instance, words) for instance, words in refused}.values():
+            self._of.refused[instance.id] = now
+            ledger.edit_instance(instance.id, retiring=None, words=words)
+            names = ", ".join(instance.workers)
+            ledger.tell("RETIRE_REFUSED", f"{names} stays: {words}", workers=names, instance=instance.id)
+        await self._of.settle(before, ledger)
+
+    async def _terminate(self, action: Terminate) -> None:
+        now = time.time()
+        chosen = [self._of.instances[key] for key in action.ids if key in self._of.instances]
+        if action.fault:
+            await self._fault(chosen, action.fault, now)
+        fresh = [dataclasses.replace(i, stopping=now) for i in chosen if i.stopping is None]
+        if fresh:
+            await self._of.commit(instances=fresh)
+        reached("terminate.intended")
+        if action.force:
+            self._of.forced.update({instance.id: now for instance in chosen})
+        handles = [instance.handle for instance in chosen]
+        timeout = self._of.settings.driver_timeout
+        try:
+            outcomes = await asyncio.wait_for(self._of.site.terminate(handles, force=action.force), timeout)
+        except Exception as error:  # asked again, with force, until it is seen to have ended
+            log.exception("an end could not be asked for", driver=self._driver.name)
+            outcomes = [Outcome(handle, Result.UNSURE, str(error) or repr(error)) for handle in handles]
+        reached("terminate.asked")
+        unwilling = [outcome for outcome in outcomes if outcome.result in (Result.REFUSED, Result.UNSURE)]
+        if unwilling:
+            await self._told_of(unwilling)
+
+    async def _told_of(self, unwilling: Sequence[Outcome]) -> None:
+        """A stop that failed is never recorded as stopped; its words are shown."""
+        words = {outcome.handle.id: outcome.words for outcome in unwilling}
+        known = [self._of.instances[key] for key in words if key in self._of.instances]
+        await self._of.commit(instances=[dataclasses.replace(i, words=words[i.id]) for i in known])
+
+    async def _fault(self, chosen: Sequence[Instance], words: str, now: float) -> None:
+        before = await self._of.store.get(self._of.uid)
+        if before is None:
+            return
+        ledger = Ledger(before, tuple(self._of.instances.values()))
+        for instance in chosen:
+            what = ", ".join(instance.workers) or "the scheduler"
+            ledger.tell("START_TIMED_OUT", f"{what}: {words}", instance=instance.id)
+            if instance.role is Role.NODE:
+                failures.count_failure(ledger, instance.group, f"{what}: {words}", now)
+                failures.give_up_if_hopeless(ledger, instance.group, bound=self._of.settings.max_launch_failures)
+        await self._of.settle(before, ledger)
+
+
+def _worker_names(group: WorkerGroupSpec, ordinal: int) -> tuple[str, ...]:
+    if group.workers_per_node == 1:
+        return (f"{group.name}-{ordinal}",)
+    return tuple(f"{group.name}-{ordinal}-{k}" for k in range(group.workers_per_node))

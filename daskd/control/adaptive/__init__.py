@@ -1,0 +1,9 @@
+"""The adaptive policy: how many workers a cluster should have, and which of them go. Pure: no clock, no I/O.
+
+:func:`decide` is the policy; :func:`choose_victims` ranks what goes when a user asks for fewer workers.
+"""
+
+from daskd.control.adaptive.policy import decide
+from daskd.control.adaptive.victims import Victims, choose_victims
+
+__all__ = ["Victims", "choose_victims", "decide"]

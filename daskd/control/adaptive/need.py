@@ -1,0 +1,188 @@
+"""How many workers the work needs: a low bar to keep one, a high bar to start one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from daskd.control.adaptive.estimate import billed_start, measured, work_to_keep, work_to_start
+from daskd.control.adaptive.load import steady_to_keep, steady_to_start
+from daskd.control.adaptive.placing import Served
+from daskd.control.adaptive.standing import Standing, limit
+from daskd.control.adaptive.supply import ROUNDING, Bin, Demand, allot, fresh
+from daskd.model.adaptive import ClassMemory, Policy, Reason
+
+KEEP_LOAD = 0.7
+"""Share of its slots that a steady load must use for them to be kept."""
+
+START_LOAD = 0.9
+"""Share of its slots beyond which a steady load gets another."""
+
+GUESS_AT_LEAST = 2
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Workers to start in a group and why.
+
+    If a class asked for them: its ready tasks and their seconds of work; if in place of another group's,
+    that group and how long its oldest pending instance has waited.
+    """
+
+    workers: int
+    code: Reason
+    tasks: int = 0
+    work: float = 0.0
+    example: str | None = None
+    instead_of: str | None = None
+    waited: float = 0.0
+
+
+def floor(standing: Standing, policy: Policy, *, initial: bool, more_work: bool) -> tuple[int, Reason]:
+    """The least workers of a group whatever its tasks, in whole instances, and which rule says so."""
+    group = standing.group
+    least = [(group.whole(group.minimum), Reason.UP_MINIMUM)]
+    if initial:
+        least.append((group.whole(group.initial), Reason.UP_INITIAL))
+    if more_work:
+        least.append((group.whole(_for_data(standing, policy)), Reason.UP_MEMORY))
+    return max(least, key=lambda item: item[0])
+
+
+def _for_data(standing: Standing, policy: Policy) -> int:
+    """Workers that a group with too much in memory grows to; at most twice those that are there."""
+    rows = [row for rows in standing.rows.values() for row in rows]
+    room, held = limit(rows), standing.nbytes
+    if room is None or held <= policy.memory_high * room:
+        return 0
+    each = max((row.limit for row in rows), default=0)
+    return min(math.ceil(held / (policy.memory_aim * each)), 2 * standing.present) if each else 0
+
+
+def held_by_data(standing: Standing, policy: Policy) -> int:
+    """Workers that the data in a group's memory needs."""
+    held = standing.nbytes
+    each = max((row.limit for rows in standing.rows.values() for row in rows), default=0)
+    if not held:
+        return 0
+    return math.ceil(held / (policy.memory_aim * each)) if each else 1
+
+
+def launches(
+    served: Sequence[Served],
+    standings: Mapping[str, Standing],
+    loads: Mapping[str, ClassMemory],
+    policy: Policy,
+    floors: Mapping[str, tuple[int, Reason]],
+) -> dict[str, list[Launch]]:
+    """What each group is to start: its floor first, then for each class what none of its groups supplies.
+
+    Started workers are counted at once as the next decision will count them, so that it asks for no more.
+    """
+    started: dict[str, list[Launch]] = {name: [] for name in standings}
+    bins = [item for standing in standings.values() for item in standing.bins()]
+
+    def start(standing: Standing, launch: Launch) -> None:
+        started[standing.group.name].append(launch)
+        bins.append(fresh(standing.group, launch.workers, standing.start, running=False))
+
+    for name, (least, code) in floors.items():
+        missing = min(least - standings[name].have, standings[name].room)
+        if missing > 0:
+            start(standings[name], Launch(missing, code))
+    for item in served:
+        left, waits_for = bins, None
+        for name in item.groups:
+            standing = standings[name]
+            room = standing.room - sum(launch.workers for launch in started[name])
+            demand = _demand(item, standing, loads.get(item.row.key), policy)
+            left, short = allot(bins, demand, item.ranks, passed_over=waits_for)
+            launch = _launch(item, standing, demand, short, room)
+            if launch.workers:
+                waited = max(standings[waits_for].ages, default=0.0) if waits_for else 0.0
+                start(standing, replace(launch, instead_of=waits_for, waited=waited))
+                left, short = allot(bins, demand, item.ranks, passed_over=waits_for)
+            if not short and standing.start <= standing.group.patience:
+                break
+            if standing.start > standing.group.patience:
+                waits_for = name
+        bins = left
+    return started
+
+
+def _demand(item: Served, standing: Standing, load: ClassMemory | None, policy: Policy) -> Demand:
+    row, each = item.row, fresh(standing.group, 1).slots(item.row)
+    steady = steady_to_start(load, standing.span) if load else 0.0
+    most = row.ready
+    if not measured(row):
+        most = min(most, each * _guess(standing, policy))
+    least = max(1, math.ceil(steady / START_LOAD - ROUNDING))
+    return Demand(
+        row=row,
+        work=work_to_start(row, policy, standing.horizon),
+        least=min(most, least),
+        most=most,
+        start=standing.start,
+        horizon=standing.horizon,
+    )
+
+
+def _guess(standing: Standing, policy: Policy) -> int:
+    """Workers that work of which nothing is known may have: two, twice what runs, or what the guess pays."""
+    billed = billed_start(standing.group, standing.start)
+    paid = standing.group.ceiling if billed <= 0 else math.floor(policy.guess / billed)
+    return max(GUESS_AT_LEAST, 2 * standing.supply, paid)
+
+
+def _launch(item: Served, standing: Standing, demand: Demand, short: int, room: int) -> Launch:
+    group, row = standing.group, item.row
+    workers = -(-short // fresh(group, 1).slots(row))
+    instances = min(-(-workers // group.workers_per_instance), room // group.workers_per_instance)
+    code = Reason.UP
+    if not measured(row):
+        code = Reason.UP_GUESS
+    elif demand.work < demand.least * demand.horizon and demand.least > 1:
+        code = Reason.UP_STEADY
+    return Launch(instances * group.workers_per_instance, code, row.ready, demand.work, row.example)
+
+
+def kept(
+    served: Sequence[Served],
+    standings: Mapping[str, Standing],
+    loads: Mapping[str, ClassMemory],
+    policy: Policy,
+    now: float,
+) -> dict[str, int]:
+    """Workers of each group that the work at hand justifies, were they all there.
+
+    What runs in a less preferred group stays until preferred ones really run.
+    """
+    counts = dict.fromkeys(standings, 0)
+    bins: list[Bin] = []
+    for item in served:
+        first = standings[item.groups[0]]
+        wanted = _slots_to_keep(item, first, loads.get(item.row.key), policy, now)
+        demand = Demand(item.row, float(wanted), wanted, wanted, 0.0, 1.0)
+        _, missing = allot(bins, demand, item.ranks)
+        uncovered = missing
+        for name in item.groups:
+            standing = standings[name]
+            each = fresh(standing.group, 1).slots(item.row)
+            there = standing.supply if name == item.groups[0] else standing.have
+            spare = max(0, there - counts[name])
+            new = min(-(-max(0, missing) // each), standing.group.ceiling - counts[name])
+            more = max(new, min(-(-max(0, uncovered) // each), spare))
+            counts[name] += more
+            bins.append(fresh(standing.group, more))
+            missing -= more * each
+            uncovered -= min(more, spare) * each
+        bins, _ = allot(bins, demand, item.ranks)
+    return counts
+
+
+def _slots_to_keep(item: Served, standing: Standing, load: ClassMemory | None, policy: Policy, now: float) -> int:
+    row = item.row
+    steady = steady_to_keep(load, standing.span, now) / KEEP_LOAD if load else 0.0
+    by_work = min(float(row.ready), work_to_keep(row, policy) / policy.keep_duration)
+    return math.ceil(max(float(min(1, row.ready)), by_work, steady) - ROUNDING)

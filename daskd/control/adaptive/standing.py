@@ -1,0 +1,117 @@
+"""How a group stands at the moment: its instances and their workers, what they supply and what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from daskd.control.adaptive.estimate import arrival, horizon, start_time
+from daskd.control.adaptive.supply import Bin, fresh
+from daskd.model.adaptive import Group, Instance, InstanceState, Policy, Snapshot, WorkerRow
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A group now.
+
+    Attributes
+    ----------
+    start, horizon
+        Seconds that a start takes, and of work that a new worker must be worth.
+    running, pending
+        Instances that are not ending; the pending ones oldest first.
+    rows
+        The scheduler's rows of each running instance's workers.
+    ages
+        Seconds since each pending instance was launched.
+    """
+
+    group: Group
+    start: float
+    horizon: float
+    running: tuple[Instance, ...]
+    pending: tuple[Instance, ...]
+    rows: dict[str, tuple[WorkerRow, ...]]
+    ages: tuple[float, ...]
+
+    @property
+    def span(self) -> float:
+        """Seconds from asking for a worker to its share of the work done."""
+        return self.start + self.horizon
+
+    @property
+    def present(self) -> int:
+        """Workers of running instances."""
+        return len(self.running) * self.group.workers_per_instance
+
+    @property
+    def awaited(self) -> int:
+        """Workers of pending instances."""
+        return len(self.pending) * self.group.workers_per_instance
+
+    @property
+    def have(self) -> int:
+        """Workers, there or awaited."""
+        return self.present + self.awaited
+
+    @property
+    def room(self) -> int:
+        """Workers that may still be started."""
+        return max(0, self.group.ceiling - self.have)
+
+    @property
+    def supply(self) -> int:
+        """Workers that take tasks."""
+        return sum(self.supplied_by(instance) for instance in self.running)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the workers hold for tasks."""
+        return sum(row.nbytes for rows in self.rows.values() for row in rows)
+
+    def supplied_by(self, instance: Instance) -> int:
+        """Workers of a running instance that take tasks.
+
+        One that the scheduler does not name is about to register, or is restarted by its node.
+        """
+        silent = sum(row.status != "running" for row in self.rows[instance.id])
+        return max(0, self.group.workers_per_instance - silent)
+
+    def bins(self) -> list[Bin]:
+        """All that takes tasks, now or once it is there."""
+        each = self.group.workers_per_instance
+        bins = [fresh(self.group, each, arrival(self.start, age), running=False) for age in self.ages]
+        if supply := self.supply:
+            bins.append(fresh(self.group, supply))
+        return bins
+
+
+def limit(rows: Iterable[WorkerRow]) -> int | None:
+    """Bytes that the workers which take tasks may hold together; None if one of them has no limit."""
+    limits = [row.limit for row in rows if row.status == "running"]
+    return None if 0 in limits else sum(limits)
+
+
+def stand(
+    group: Group, policy: Policy, instances: Sequence[Instance], snapshot: Snapshot | None, now: float
+) -> Standing:
+    """How a group stands, given all instances of the cluster."""
+    own = [item for item in instances if item.group == group.name]
+    running = tuple(item for item in own if item.state is InstanceState.RUNNING)
+    waiting = (item for item in own if item.state is InstanceState.PENDING)
+    pending = tuple(sorted(waiting, key=lambda item: (item.launched, item.id)))
+    ages = [max(0.0, now - item.launched) for item in pending]
+    start = start_time(group, ages)
+    by_instance: dict[str, list[WorkerRow]] = {item.id: [] for item in running}
+    for row in snapshot.workers if snapshot else ():
+        if row.instance in by_instance:
+            by_instance[row.instance].append(row)
+    return Standing(
+        group=group,
+        start=start,
+        horizon=horizon(policy, start),
+        running=running,
+        pending=pending,
+        rows={name: tuple(rows) for name, rows in by_instance.items()},
+        ages=tuple(ages),
+    )

@@ -1,0 +1,110 @@
+"""Slots: what workers offer to a class of tasks, and how classes share the same workers.
+
+A slot is a thread, or less where a restriction says so. Workers that are alike stand in one :class:`Bin`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from daskd.model.adaptive import ClassRow, Group, Pairs
+
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Workers of one group that arrive together and have the same left to give."""
+
+    group: str
+    workers: int
+    threads: int
+    resources: Pairs
+    arrival: float = 0.0
+    running: bool = True
+
+    def slots(self, row: ClassRow) -> int:
+        """Tasks of the class that one of the workers can run at once."""
+        have = dict(self.resources)
+        least = self.threads
+        for name, need in row.resources:
+            if need > 0:
+                least = min(least, math.floor(have.get(name, 0.0) / need + ROUNDING))
+        return least
+
+    def take(self, row: ClassRow, count: int) -> list[Bin]:
+        """The bins that are left of this one once ``count`` slots of it are taken, worker by worker."""
+        each = self.slots(row)
+        full, rest = divmod(count, each)
+        parts = [
+            self._used(row, each, full),
+            self._used(row, rest, 1 if rest else 0),
+            replace(self, workers=self.workers - full - (1 if rest else 0)),
+        ]
+        return [part for part in parts if part.workers]
+
+    def _used(self, row: ClassRow, count: int, workers: int) -> Bin:
+        need = dict(row.resources)
+        left = tuple((name, have - count * need.get(name, 0.0)) for name, have in self.resources)
+        return replace(self, workers=workers, threads=self.threads - count, resources=left)
+
+
+def fresh(group: Group, workers: int, arrival: float = 0.0, *, running: bool = True) -> Bin:
+    """Workers of a group of which nothing is taken yet."""
+    return Bin(group.name, workers, group.nthreads, group.resources, arrival, running)
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a class wants of the slots: ``work`` seconds, done ``horizon`` seconds after a start."""
+
+    row: ClassRow
+    work: float
+    least: int
+    most: int
+    start: float
+    horizon: float
+
+    def short(self, work: float, taken: int) -> int:
+        """Slots to start, with ``work`` seconds left to hand out and ``taken`` slots had."""
+        wanted = math.ceil(work / self.horizon - ROUNDING)
+        return max(0, min(self.most - taken, max(wanted, self.least - taken)))
+
+
+def allot(
+    bins: Sequence[Bin], demand: Demand, groups: Mapping[str, int], passed_over: str | None = None
+) -> tuple[list[Bin], int]:
+    """Give a class the slots it needs: running ones first, then the first to arrive, no more than needed.
+
+    Parameters
+    ----------
+    bins
+        What is left to give.
+    demand
+        What the class wants.
+    groups
+        The groups that can serve it, and their ranks.
+    passed_over
+        A group whose pending workers do not count.
+
+    Returns
+    -------
+    The bins that are left, and how many slots are short.
+    """
+    left: list[Bin] = []
+    work, taken = demand.work, 0
+    for item in sorted(bins, key=lambda b: (not b.running, b.arrival, groups.get(b.group, 0))):
+        worth = demand.start + demand.horizon - item.arrival
+        each = item.slots(demand.row) if item.group in groups else 0
+        late = item.group == passed_over and not item.running
+        if each < 1 or worth <= 0 or late:
+            left.append(item)
+            continue
+        wanted = max(math.ceil(work / worth - ROUNDING), demand.least - taken)
+        count = max(0, min(item.workers * each, demand.most - taken, wanted))
+        left.extend(item.take(demand.row, count))
+        taken += count
+        work -= count * worth
+    return left, demand.short(work, taken)

@@ -1,0 +1,222 @@
+"""All reconcilers, and what the API asks of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import structlog
+
+from daskd.drivers.protocol import Driver, Site, Snapshot
+from daskd.model.cluster import Cluster, Handle
+from daskd.model.errors import ClusterNotRunning, SchedulerUnreachable
+from daskd.model.views import Connection, DriverInfo, HeldWorkView, LogLine, WorkerView
+from daskd.security.vault import Vault
+from daskd.store import Store
+
+from .acts import Acts
+from .idle import IdleWatch
+from .link import Link, LinkError
+from .log_reader import LogReader
+from .observer import Observer
+from .reconciler import Reconciler
+from .retention import Keep, Retention
+from .settings import Settings
+from .strays import Strays
+from .workers import views
+
+log = structlog.get_logger(__name__)
+
+
+class Controller:
+    """Runs a reconciler for every live cluster of one site.
+
+    Parameters
+    ----------
+    driver, site
+        Where instances are launched.
+    drivers
+        All drivers, as the API shows them.
+    keep
+        How long what has ended is remembered.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        driver: Driver,
+        site: Site,
+        drivers: Mapping[str, DriverInfo],
+        vault: Vault,
+        settings: Settings,
+        keep: Keep,
+    ) -> None:
+        self.drivers = drivers
+        self._store = store
+        self._driver = driver
+        self._site = site
+        self._vault = vault
+        self._settings = settings
+        self._keep = keep
+        self._reconcilers: dict[str, Reconciler] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._observer = Observer(site, self._saw_strays, settings.driver_timeout)
+        self._strays = Strays(settings.orphan_grace, time.time())
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Take up every live cluster."""
+        for cluster in await self._store.live():
+            await self.created(cluster)
+        self._spawn(self._observer.run(), "observer")
+        self._spawn(IdleWatch(self._store, self.wake).run(), "idle time-outs")
+        self._spawn(Retention(self._store, self._site, self._keep).run(), "retention")
+
+    async def stop(self) -> None:
+        """Stop looking. Nothing is ended: what runs is found again."""
+        tasks = [*self._tasks.values(), *self._background]
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+        await self._site.close()
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._background.add(task)
+        task.add_done_callback(self._background_done)
+
+    def _background_done(self, task: asyncio.Task[None]) -> None:
+        self._background.discard(task)
+        # no background task may die unseen
+        if not task.cancelled() and (error := task.exception()):
+            log.error("a background task ended", task=task.get_name(), exc_info=error)
+
+    async def created(self, cluster: Cluster) -> None:
+        """Start the reconciler of a cluster."""
+        if cluster.uid in self._tasks:
+            return
+        reconciler = Reconciler(
+            cluster.uid,
+            store=self._store,
+            site=self._site,
+            observer=self._observer,
+            settings=self._settings,
+            acts=lambda of: Acts(of, self._driver, self._vault),
+        )
+        self._reconcilers[cluster.uid] = reconciler
+        task = asyncio.create_task(reconciler.run(), name=f"reconciler of {cluster.uid}")
+        self._tasks[cluster.uid] = task
+        task.add_done_callback(lambda done: self._ended(cluster.uid, done))
+
+    def _ended(self, uid: str, task: asyncio.Task[None]) -> None:
+        self._reconcilers.pop(uid, None)
+        self._tasks.pop(uid, None)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("a reconciler ended", cluster=uid, exc_info=error)
+
+    def wake(self, uid: str) -> None:
+        """The cluster's record changed."""
+        if reconciler := self._reconcilers.get(uid):
+            reconciler.wake()
+
+    def _saw_strays(self, snapshot: Snapshot) -> None:
+        known = {key for reconciler in self._reconcilers.values() for key in reconciler.instances}
+        new, orphans = self._strays.look(snapshot.strays, known, snapshot.begun)
+        for handle in new:
+            log.warning("found what no cluster owns", instance=handle.id, will_be_ended=self._settings.end_orphans)
+        if orphans and self._settings.end_orphans:
+            log.warning("ending what no cluster owns", instances=[handle.id for handle in orphans])
+            self._spawn(self._end(orphans), "orphans")
+
+    async def _end(self, orphans: Sequence[Handle]) -> None:
+        await self._site.terminate(orphans)
+
+    async def workers(self, cluster: Cluster, include_ended: bool) -> list[WorkerView]:
+        """The cluster's workers."""
+        instances = await self._store.instances(cluster.uid, include_ended=include_ended)
+        reconciler = self._reconcilers.get(cluster.uid)
+        state = reconciler.hub.view.state if reconciler and reconciler.hub else None
+        hub = {worker.name: worker for worker in state.workers} if state and cluster.ended is None else {}
+        return views(cluster, instances, hub)
+
+    def logs(
+        self, cluster: Cluster, *, scheduler: bool, worker: str, follow: bool, tail: int | None, since: float | None
+    ) -> AsyncIterator[list[LogLine]]:
+        """Lines of the cluster's logs."""
+        reader = LogReader(self._store, self._site, cluster, scheduler=scheduler, worker=worker, tail=tail, since=since)
+        return reader.read(follow=follow)
+
+    async def connection(self, cluster: Cluster) -> Connection:
+        """What a Dask client needs.
+
+        Raises
+        ------
+        ClusterNotRunning
+            While there is no scheduler to connect to.
+        """
+        scheduler = cluster.scheduler
+        if cluster.ended is not None or cluster.stop or scheduler.started is None:
+            raise ClusterNotRunning(
+                f"cluster {cluster.name!r} is {cluster.phase.value}: "
+                + (cluster.message or "its scheduler is not up yet; wait until it is RUNNING"),
+                facts={"cluster": cluster.name, "phase": cluster.phase.value},
+            )
+        credentials = await self._vault.credentials(cluster.uid)
+        return Connection(
+            scheduler_address=scheduler.address,
+            ca_certificate=credentials.ca,
+            client_certificate=credentials.certificates["client"],
+            client_key=credentials.keys["client"],
+            dashboard_link=scheduler.dashboard,
+            versions=dict(scheduler.versions),
+        )
+
+    def _link(self, cluster: Cluster) -> Link:
+        reconciler = self._reconcilers.get(cluster.uid)
+        if reconciler is None or reconciler.hub is None:
+            raise ClusterNotRunning(
+                f"cluster {cluster.name!r} is {cluster.phase.value}: it has no scheduler now",
+                facts={"cluster": cluster.name, "phase": cluster.phase.value},
+            )
+        return reconciler.hub.link
+
+    async def held_work(self, cluster: Cluster) -> list[HeldWorkView]:
+        """What lost clients left."""
+        try:
+            document = await self._link(cluster).held()
+        except LinkError as error:
+            raise _unreachable(cluster, error) from error
+        return [
+            HeldWorkView(
+                client=held.client,
+                lost=held.since,
+                expires=held.expires,
+                keys=held.keys,
+                bytes=held.bytes,
+                states=dict(held.states),
+                sample_keys=held.sample,
+            )
+            for held in document.clients
+        ]
+
+    async def discard_held_work(self, cluster: Cluster, client: str) -> tuple[int, int]:
+        """Let go of what one lost client, or all, left; answers with keys and bytes."""
+        try:
+            gone = await self._link(cluster).discard(client or None)
+        except LinkError as error:
+            raise _unreachable(cluster, error) from error
+        return gone.keys, gone.bytes
+
+
+def _unreachable(cluster: Cluster, error: LinkError) -> SchedulerUnreachable:
+    return SchedulerUnreachable(
+        f"the scheduler of {cluster.name!r} does not answer the daemon: {error.words}. Try again; "
+        f"`daskctl logs {cluster.name} --scheduler` may say why",
+        facts={"cluster": cluster.name},
+    )

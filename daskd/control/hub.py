@@ -1,0 +1,114 @@
+"""Listens to one cluster's scheduler over the link, and remembers the last word."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import structlog
+
+from daskd.model.adaptive import Snapshot
+from daskd.model.adaptive_snapshot import BadSnapshot, parse_snapshot
+
+from .link import Link, LinkError
+from .view import HubView
+
+log = structlog.get_logger(__name__)
+
+STATE_WAIT = 45.0
+FIRST_PAUSE, MOST_PAUSE = 0.05, 5.0
+CONNECT_PAUSE = 0.2
+"""A scheduler that has never answered is being started: it is asked often."""
+
+
+class Hub:
+    """The last word of the scheduler behind one link.
+
+    Parameters
+    ----------
+    link
+        Whom to listen to.
+    wake
+        Called when there is news.
+    """
+
+    def __init__(self, link: Link, wake: Callable[[], None]) -> None:
+        self.link = link
+        self._wake = wake
+        self.view = HubView(instance=link.instance)
+        self.snapshot: Snapshot | None = None
+        self.snapshot_trouble = ""
+        self._task = asyncio.create_task(self._listen(), name=f"link of {link.cluster}")
+        self._snapshots: asyncio.Task[None] | None = None
+
+    async def close(self) -> None:
+        """Stop listening."""
+        tasks = [task for task in (self._task, self._snapshots) if task is not None]
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+
+    def want_snapshots(self, interval: float | None) -> None:
+        """Fetch the adaptive policy's facts every so many seconds; None: don't."""
+        if interval is None:
+            if self._snapshots is not None:
+                self._snapshots.cancel()
+                self._snapshots = None
+            self.snapshot = None
+        elif self._snapshots is None:
+            self._snapshots = asyncio.create_task(self._fetch(interval), name=f"facts of {self.link.cluster}")
+
+    async def _listen(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                hello = await self.link.hello()
+                self._set(versions=hello.versions)
+                await self._follow()
+            except LinkError as error:
+                self._trouble(error)
+                known = self.view.state is not None
+                await asyncio.sleep(pause if known else min(pause, CONNECT_PAUSE))
+                pause = FIRST_PAUSE if self.view.connected else min(pause * 2, MOST_PAUSE)
+
+    async def _follow(self) -> None:
+        since: int | None = None
+        while True:
+            state = await self.link.state(since, STATE_WAIT)
+            news = state.rev != since or not self.view.connected
+            since = state.rev
+            self._set(state=state, connected=True, heard=time.time(), trouble="")
+            if news:
+                self._wake()
+
+    def _set(self, **values: Any) -> None:
+        self.view = dataclasses.replace(self.view, **values)
+
+    def _trouble(self, error: LinkError) -> None:
+        changed = self.view.connected or self.view.trouble != error.words
+        self._set(connected=False, trouble=error.words)
+        if changed:
+            log.info("the link does not answer as it should", cluster=self.link.cluster, trouble=error.words)
+            self._wake()
+
+    async def _fetch(self, interval: float) -> None:
+        wake: int | None = None
+        while True:
+            try:
+                raw = await self.link.snapshot(wake, interval)
+                self.snapshot = parse_snapshot(raw, received=time.time())
+                self.snapshot_trouble = ""
+                # what woke it is told; the interval bounds how often a busy scheduler is asked
+                woke, wake = self.snapshot.wake != wake, self.snapshot.wake
+                self._wake()
+                if woke:
+                    await asyncio.sleep(min(interval, 0.2))
+            except (LinkError, BadSnapshot) as error:
+                self.snapshot_trouble = str(error)
+                await asyncio.sleep(interval)

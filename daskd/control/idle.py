@@ -1,0 +1,64 @@
+"""Ends clusters that have been idle for as long as their spec allows."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Callable
+
+from daskd.model.cluster import Cluster, Phase
+from daskd.model.event import NewEvent
+from daskd.store import Store
+
+EVERY = 1.0
+
+
+def is_overdue(cluster: Cluster, now: float) -> bool:
+    """Whether it has been idle for its time-out. What waits for a lost client's return is not idle: the scheduler
+    says `idle_since` only where no such work is held."""
+    timeout = cluster.spec.idle_timeout
+    return bool(
+        timeout
+        and not cluster.stop
+        and cluster.phase is Phase.RUNNING
+        and cluster.scheduler.heard is None
+        and cluster.idle_since is not None
+        and now - cluster.idle_since >= timeout
+    )
+
+
+class IdleWatch:
+    """Looks every second.
+
+    Parameters
+    ----------
+    wake
+        Called with the uid of a cluster whose end it asked for.
+    """
+
+    def __init__(self, store: Store, wake: Callable[[str], None]) -> None:
+        self._store = store
+        self._wake = wake
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        revision, live = -1, list[Cluster]()
+        while True:
+            if self._store.revision != revision:
+                revision, live = self._store.revision, await self._store.live()
+            now = time.time()
+            for cluster in live:
+                if is_overdue(cluster, now):
+                    await self._end(cluster, now)
+            await asyncio.sleep(EVERY)
+
+    async def _end(self, cluster: Cluster, now: float) -> None:
+        words = f"idle for {now - (cluster.idle_since or now):.0f} s, longer than its idle timeout"
+        event = NewEvent("IDLE_TIMEOUT", words, facts={"idle_timeout": str(cluster.spec.idle_timeout)})
+        await self._store.update(
+            cluster.uid,
+            lambda current: dataclasses.replace(current, stop=words) if is_overdue(current, now) else current,
+            events=lambda before, after: (event,) if before.stop != after.stop else (),
+        )
+        self._wake(cluster.uid)

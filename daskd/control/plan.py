@@ -1,0 +1,269 @@
+"""Pure: what to do next, from the record and what was observed. `decide` has no I/O, no clock, no chance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from daskd.model.adaptive import Instance as Candidate
+from daskd.model.adaptive import InstanceState, WorkerRow
+from daskd.model.cluster import Group, Instance, Record, State
+from daskd.model.spec import WorkerGroupSpec
+
+from .adaptive import choose_victims
+from .link import HubWorker
+from .view import View
+
+JOIN_PATIENCE = 30.0
+"""Beyond the node's own join timeout, before a node without a worker is ended."""
+
+FORCE_AFTER = 10.0
+"""Beyond the grace, before an end is forced."""
+
+FORCE_EVERY = 300.0
+ASK_EVERY = 10.0
+REFUSED_FOR = 30.0
+NODES_FIRST = 3.0
+"""A cluster's scheduler is asked to end when its nodes have ended, or after so long."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchScheduler:
+    """Launch the scheduler; `address` is the one it had before, if it shall have it again."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchNodes:
+    """Launch that many instances of a group."""
+
+    group: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """End what has not joined yet: fenced first, lest it join meanwhile."""
+
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """Begin, or go on with, the retirement of all workers of these instances."""
+
+    ids: tuple[str, ...]
+    if_idle_rev: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Terminate:
+    """Ask the driver for their end. `fault`: words of a launch failure that this is, else empty."""
+
+    ids: tuple[str, ...]
+    force: bool = False
+    fault: str = ""
+
+
+Action = LaunchScheduler | LaunchNodes | Cancel | Retire | Terminate
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Whom the adaptive policy lets go, by instance id; `rev` is the snapshot's that it saw."""
+
+    groups: frozenset[str] = frozenset()
+    cancel: tuple[str, ...] = ()
+    drain: tuple[str, ...] = ()
+    rev: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do now, in order, and after how many seconds to look again at the latest."""
+
+    actions: tuple[Action, ...]
+    again: float
+
+
+def decide(view: View, chosen: Chosen, now: float) -> Plan:
+    """What to do next.
+
+    Parameters
+    ----------
+    chosen
+        The adaptive policy's choice for the groups it names; other groups follow their desired count.
+    now
+        Unix seconds.
+    """
+    if view.cluster.ended is not None:
+        return Plan((), 60.0)
+    actions = list(_forced(view, now))
+    if view.cluster.stop:
+        actions += _ending(view, now)
+        return Plan(tuple(actions), 0.5)
+    actions += _scheduler(view, now)
+    if view.scheduler is not None and view.scheduler.record is Record.ACCEPTED:
+        for spec in view.cluster.spec.groups:
+            actions += _group(view, spec, chosen, now)
+    return Plan(tuple(actions), _again(view, now))
+
+
+def _alive(instances: Iterable[Instance]) -> tuple[Instance, ...]:
+    return tuple(instance for instance in instances if instance.state is not State.ENDED)
+
+
+def _forced(view: View, now: float) -> Iterable[Action]:
+    late = view.settings.grace + FORCE_AFTER
+    for instance in _alive(view.instances):
+        if instance.stopping is None or now - instance.stopping < late:
+            continue
+        last = view.forced.get(instance.id)
+        if last is None or now - last >= FORCE_EVERY:
+            yield Terminate((instance.id,), force=True)
+
+
+def _ending(view: View, now: float) -> Iterable[Action]:
+    nodes = _alive(view.nodes)
+    fresh = tuple(node.id for node in nodes if node.stopping is None and node.record is not Record.UNSURE)
+    if fresh:
+        yield Terminate(fresh)
+    scheduler = view.scheduler
+    if scheduler is None or scheduler.stopping is not None or scheduler.record is Record.UNSURE:
+        return
+    asked = [node.stopping for node in nodes if node.stopping is not None]
+    if not nodes or (not fresh and asked and now - min(asked) >= NODES_FIRST):
+        yield Terminate((scheduler.id,))
+
+
+def _scheduler(view: View, now: float) -> Iterable[Action]:
+    scheduler, record = view.scheduler, view.cluster.scheduler
+    if scheduler is None:
+        if now >= _restart_at(view):
+            # the same port, so that clients find it again; a new one when others have taken it meanwhile
+            recent = [t for t in record.restarts if now - t < 60.0]
+            yield LaunchScheduler(record.address if len(recent) < 4 else "")
+        return
+    overdue = now - (scheduler.launched or scheduler.created) >= view.settings.start_timeout
+    if scheduler.joined is None and overdue and scheduler.stopping is None and scheduler.record is Record.ACCEPTED:
+        words = f"it did not answer within {view.settings.start_timeout:g} s of its launch"
+        yield Terminate((scheduler.id,), fault=f"{words}: {view.hub.trouble}" if view.hub.trouble else words)
+
+
+def _restart_at(view: View) -> float:
+    restarts = view.cluster.scheduler.restarts
+    if not restarts:
+        return 0.0
+    recent = sum(restarts[-1] - t < view.settings.restart_window for t in restarts)
+    # the first restart is at once: somebody waits for it
+    return restarts[-1] + (0.0 if recent == 1 else min(30.0, 2.0 ** (recent - 2)))
+
+
+def _group(view: View, spec: WorkerGroupSpec, chosen: Chosen, now: float) -> Iterable[Action]:
+    group = view.cluster.group(spec.name)
+    nodes = [node for node in _alive(view.nodes) if node.group == spec.name]
+    active = [node for node in nodes if node.retiring is None and node.stopping is None]
+    yield from _retiring(view, nodes, now)
+    yield from _never_joined(view, active, now)
+    need = -(-group.desired // spec.workers_per_node)
+    if len(active) < need:
+        if _may_launch(group, now):
+            yield LaunchNodes(spec.name, need - len(active))
+    elif spec.name in chosen.groups:
+        here = {node.id for node in active}
+        yield from _let_go([i for i in chosen.cancel if i in here], [i for i in chosen.drain if i in here], chosen.rev)
+    elif len(active) > need:
+        willing = [node for node in active if now - view.refused.get(node.id, -REFUSED_FOR) >= REFUSED_FOR]
+        victims = choose_victims([candidate(node, view) for node in willing], rows(view), len(active) - need)
+        yield from _let_go(list(victims.cancel), list(victims.drain), None)
+
+
+def _may_launch(group: Group, now: float) -> bool:
+    return group.retry_at is None or now >= group.retry_at
+
+
+def _let_go(cancel: list[str], drain: list[str], rev: int | None) -> Iterable[Action]:
+    if cancel:
+        yield Cancel(tuple(cancel))
+    if drain:
+        yield Retire(tuple(drain), rev)
+
+
+def _retiring(view: View, nodes: list[Instance], now: float) -> Iterable[Action]:
+    done, again = [], []
+    for node in nodes:
+        if node.retiring is None or node.stopping is not None:
+            continue
+        # nothing is ended on the word of a hub that does not answer
+        if not view.hub.connected:
+            continue
+        if any(name in view.hub_workers for name in node.workers):
+            if now - view.asked.get(node.id, 0.0) >= ASK_EVERY:
+                again.append(node.id)
+        elif view.hub.heard is not None and view.hub.heard > node.retiring:
+            done.append(node.id)
+    if again:
+        yield Retire(tuple(again))
+    if done:
+        yield Terminate(tuple(done))
+
+
+def _never_joined(view: View, active: list[Instance], now: float) -> Iterable[Action]:
+    if not view.hub.connected or view.cluster.scheduler.started is None:
+        return
+    bound = view.settings.join_timeout + JOIN_PATIENCE
+    for node in active:
+        since = max(node.launched or now, view.cluster.scheduler.started)
+        if node.joined is None and node.state is State.RUNNING and now - since >= bound:
+            where = f" on {node.host}" if node.host else ""
+            words = f"running{where} for {now - since:.0f} s, it has not reached the scheduler"
+            yield Terminate((node.id,), fault=words)
+
+
+def candidate(node: Instance, view: View) -> Candidate:
+    """A node as the adaptive policy sees it."""
+    if node.retiring or node.stopping:
+        state = InstanceState.ENDING
+    elif any(name in view.hub_workers for name in node.workers):
+        state = InstanceState.RUNNING
+    else:
+        # a node whose workers are all gone is being mended, and holds nothing
+        state = InstanceState.PENDING
+    return Candidate(
+        id=node.id,
+        group=node.group,
+        state=state,
+        launched=node.launched or node.created,
+        started=node.joined,
+        workers=node.workers,
+    )
+
+
+def rows(view: View) -> list[WorkerRow]:
+    """The hub's workers as far as the state, rather than a snapshot, tells of them."""
+    return [row(worker) for worker in view.hub_workers.values()]
+
+
+def row(worker: HubWorker) -> WorkerRow:
+    """One of them."""
+    return WorkerRow(
+        name=worker.name,
+        instance=worker.instance,
+        status=worker.status,
+        processing=worker.processing,
+        nbytes=worker.managed,
+        unique=worker.managed,
+        limit=worker.memory_limit,
+    )
+
+
+def _again(view: View, now: float) -> float:
+    waits = [group.retry_at - now for group in view.cluster.groups if group.retry_at and group.retry_at > now]
+    if view.scheduler is None:
+        waits.append(_restart_at(view) - now)
+    if any(node.joined is None or node.retiring or node.stopping for node in view.nodes):
+        waits.append(1.0)
+    if view.scheduler is not None and view.scheduler.joined is None:
+        waits.append(1.0)
+    return max(0.05, min([10.0, *waits]))

@@ -1,0 +1,84 @@
+"""What one pass of a reconciler sees: the record, and what was last observed. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from daskd.drivers.protocol import Observation
+from daskd.model.cluster import Cluster, Instance, Role
+
+from .link import HubState, HubWorker
+from .settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class HubView:
+    """What the link last said.
+
+    Attributes
+    ----------
+    instance
+        The scheduler's instance that said it.
+    state
+        None until it has answered once.
+    connected
+        The last call was answered as it should be.
+    heard
+        When it last answered, unix seconds of our clock.
+    trouble
+        What went wrong in the last call; empty when nothing did.
+    """
+
+    instance: str = ""
+    state: HubState | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    connected: bool = False
+    heard: float | None = None
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A cluster and all that is known of it.
+
+    Attributes
+    ----------
+    instances
+        Those that have not ended.
+    observations
+        By instance id; from a listing begun after this cluster's last act.
+    tails
+        The last lines of the logs of instances that ended, by id.
+    refused, forced, asked
+        When a retirement was last refused, an end last forced, a retirement last asked for, by instance id.
+    """
+
+    cluster: Cluster
+    instances: tuple[Instance, ...]
+    settings: Settings
+    observations: Mapping[str, Observation] = field(default_factory=dict)
+    observed: float = 0.0
+    hub: HubView = HubView()
+    tails: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, float] = field(default_factory=dict)
+    forced: Mapping[str, float] = field(default_factory=dict)
+    asked: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def scheduler(self) -> Instance | None:
+        """The scheduler's instance, if one lives."""
+        return next((instance for instance in self.instances if instance.role is Role.SCHEDULER), None)
+
+    @property
+    def nodes(self) -> tuple[Instance, ...]:
+        """The nodes that live."""
+        return tuple(instance for instance in self.instances if instance.role is Role.NODE)
+
+    @property
+    def hub_workers(self) -> dict[str, HubWorker]:
+        """Workers at the hub by name; none while the scheduler that told of them is not the one that lives."""
+        state, scheduler = self.hub.state, self.scheduler
+        if state is None or scheduler is None or self.hub.instance != scheduler.id:
+            return {}
+        return {worker.name: worker for worker in state.workers}

@@ -1,0 +1,183 @@
+"""The composition root: builds the daemon of its parts, runs it, stops it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from . import __version__, places
+from .api.server import ApiServer, build_server
+from .api.services import About, Services
+from .config import Config
+from .control.controller import Controller
+from .control.retention import Keep
+from .control.settings import Settings
+from .drivers.protocol import Driver, Surroundings
+from .drivers.registry import installed
+from .model.adaptive import Policy
+from .model.errors import StateUnusable
+from .model.views import DriverInfo
+from .security.peer import identity_of
+from .security.tokens import Tokens
+from .security.vault import Vault
+from .store import SCHEMA_VERSION, SqliteStore
+
+log = structlog.get_logger(__name__)
+
+MINIMUM_CLIENT_VERSION = "0.1.0"
+STOP_GRACE = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where this daemon lives and listens."""
+
+    state_dir: Path
+    runtime_dir: Path
+    listen: tuple[str, ...]
+    machine_id: str
+
+
+def place(config: Config, state_dir: Path | None, listen: Sequence[str]) -> Place:
+    """Where to live: what the command line says, else the configuration, else the user's directories.
+
+    Raises
+    ------
+    StateUnusable
+        When the runtime directory can't be used.
+    """
+    uid, machine = os.geteuid(), places.machine_id()
+    runtime = config.daemon.runtime_dir or places.runtime_dir(os.environ, uid)
+    places.make_runtime_dir(runtime, uid)
+    state = state_dir or config.daemon.state_dir or places.state_dir(os.environ, machine)
+    addresses = tuple(listen) or config.daemon.listen or (f"unix:{runtime / 'daskd.sock'}",)
+    return Place(state, runtime, addresses, machine)
+
+
+def settings(config: Config) -> Settings:
+    """What the core takes from the configuration."""
+    clusters = config.clusters
+    return Settings(
+        start_timeout=clusters.start_timeout,
+        join_timeout=clusters.start_timeout,
+        max_launch_failures=clusters.max_launch_failures,
+        max_scheduler_restarts=clusters.max_scheduler_restarts,
+        restart_window=clusters.restart_window,
+        drain=clusters.drain,
+        grace=clusters.grace,
+        orphan_timeout=clusters.orphan_timeout,
+        orphan_grace=config.daemon.orphan_grace,
+        end_orphans=config.daemon.end_orphans,
+        adaptive_maximum=config.adaptive.maximum,
+        adaptive=Policy(
+            interval=config.adaptive.interval,
+            wait_count=config.adaptive.wait_count,
+            target_duration=config.adaptive.target_duration,
+        ),
+        held_seconds=config.held_work.keep,
+        held_memory_share=config.held_work.memory_share,
+        log_max_bytes=config.logs.max_bytes,
+        log_files=config.logs.files,
+    )
+
+
+def _shown(driver: Driver) -> DriverInfo:
+    return DriverInfo(
+        name=driver.name,
+        description=driver.description,
+        options=driver.options,
+        available=True,
+        words="",
+        validate=driver.validate,
+        complete=driver.complete,
+    )
+
+
+class Daemon:
+    """The daemon: `start`, then `stop`; `run` does both around a signal."""
+
+    def __init__(self, config: Config, where: Place) -> None:
+        self._config = config
+        self._where = where
+        self._store: SqliteStore | None = None
+        self._controller: Controller | None = None
+        self._server: ApiServer | None = None
+
+    async def start(self) -> None:
+        """Take the state, take up what runs, listen.
+
+        Raises
+        ------
+        StateUnusable
+            When the state or a socket can't be used; the words say what to do.
+        """
+        self._store = await SqliteStore.open(self._where.state_dir, machine_id=self._where.machine_id, clock=time.time)
+        self._controller = await self._control(self._store)
+        services = Services(
+            store=self._store,
+            control=self._controller,
+            tokens=Tokens(time.time),
+            config=self._config,
+            about=About(
+                version=__version__,
+                minimum_client_version=MINIMUM_CLIENT_VERSION,
+                started=time.time(),
+                pid=os.getpid(),
+                hostname=socket.gethostname(),
+                schema_version=SCHEMA_VERSION,
+            ),
+            daemon_uid=os.geteuid(),
+            clock=time.time,
+        )
+        self._server = build_server(services, self._where.listen)
+        await self._server.start()
+        await self._controller.start()
+
+    async def _control(self, store: SqliteStore) -> Controller:
+        drivers = installed()
+        if "local" not in drivers:
+            raise StateUnusable("the driver 'local' is not installed: install daskd with its entry points (pip)")
+        driver = drivers["local"]
+        who = identity_of(os.geteuid())
+        surroundings = Surroundings(store.state_id, self._where.state_dir, self._where.runtime_dir)
+        history = self._config.history
+        return Controller(
+            store=store,
+            driver=driver,
+            site=await driver.open(who, surroundings),
+            drivers={name: _shown(each) for name, each in drivers.items()},
+            vault=Vault(self._where.state_dir / "credentials"),
+            settings=settings(self._config),
+            keep=Keep(self._config.logs.keep, history.keep_clusters, history.keep_events, history.max_events),
+        )
+
+    async def stop(self) -> None:
+        """Listen no more, finish what was begun, let go of the state. Clusters run on."""
+        if self._server is not None:
+            await self._server.stop(STOP_GRACE)
+        if self._controller is not None:
+            await self._controller.stop()
+        if self._store is not None:
+            await self._store.close()
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, stop.set)
+        try:
+            await self.start()
+            log.info("ready", version=__version__, listen=list(self._where.listen), state=str(self._where.state_dir))
+            await stop.wait()
+            log.info("stopping; clusters run on")
+        finally:
+            await self.stop()

@@ -1,0 +1,172 @@
+"""Starts a supervisor an instance."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import daskd
+from daskd.drivers.protocol import Batch, Member, Outcome, Result, Surroundings
+from daskd.model.cluster import Handle, Role
+from daskd.model.identity import Identity
+
+from . import environment
+from .files import ClusterFiles, write_private
+
+
+def link_path(where: Surroundings, instance: str) -> Path:
+    """The unix socket of a scheduler's link: short, and in a folder that only the daemon can write."""
+    return where.runtime_dir / "links" / instance
+
+
+class Children:
+    """Supervisors that this process started, to be reaped when they end."""
+
+    def __init__(self) -> None:
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def add(self, child: subprocess.Popen[bytes]) -> None:
+        """Remember one."""
+        self._running.append(child)
+
+    def reap(self) -> None:
+        """Collect those that ended."""
+        self._running = [child for child in self._running if child.poll() is None]
+
+
+class Launcher:
+    """Launches the members of one batch."""
+
+    def __init__(
+        self, who: Identity, where: Surroundings, files: ClusterFiles, batch: Batch, children: Children
+    ) -> None:
+        self._who = who
+        self._where = where
+        self._files = files
+        self._batch = batch
+        self._children = children
+
+    def launch(self, member: Member, handle: Handle) -> Outcome:
+        """Write what the supervisor and the runtime are told, start the supervisor."""
+        folder = self._files.instance(member.id)
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            return Outcome(handle, Result.ACCEPTED, "launched before")
+        except OSError as error:
+            return Outcome(handle, Result.REFUSED, f"{folder} can't be made: {error.strerror}")
+        link = self._bind_link(member.id) if self._batch.role is Role.SCHEDULER else None
+        try:
+            descriptor = link.fileno() if link else None
+            self._write(folder, member, descriptor)
+            self._start(folder, descriptor)
+        except OSError as error:
+            return Outcome(handle, Result.REFUSED, f"its supervisor can't be started: {error}")
+        finally:
+            if link:
+                link.close()
+        return Outcome(handle, Result.ACCEPTED)
+
+    def _bind_link(self, instance: str) -> socket.socket:
+        """Bound by the daemon, listened on by the runtime: SO_PEERCRED then tells the runtime's user."""
+        path = link_path(self._where, instance)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            path.unlink()
+        link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        link.bind(str(path))
+        path.chmod(0o600)
+        return link
+
+    def _write(self, folder: Path, member: Member, link: int | None) -> None:
+        spec = self._scheduler_spec(member, link) if self._batch.group is None else self._node_spec(member)
+        write_private(folder / "spec.json", json.dumps(spec).encode())
+        write_private(folder / "launch.json", json.dumps(self._launch(folder, member)).encode())
+
+    def _launch(self, folder: Path, member: Member) -> dict[str, Any]:
+        spec, group, settings = self._batch.spec, self._batch.group, self._batch.runtime
+        argv = [environment.python_of(spec), "-m", "daskd_runtime", self._batch.role.value, str(folder)]
+        if group is not None and group.options.get("nice"):
+            argv = ["nice", "-n", str(group.options["nice"]), *argv]
+        variables = environment.build(self._who, spec, group, self._files.runtime, member.id, self._where.state_id)
+        return {
+            "version": 1,
+            "instance": member.id,
+            "argv": argv,
+            "cwd": spec.cwd or self._who.home,
+            "env": variables,
+            "log": {"max_bytes": settings.log_max_bytes, "files": settings.log_files},
+            "grace": settings.grace,
+        }
+
+    def _common_spec(self, member: Member, role: str, certificate: str) -> dict[str, Any]:
+        tls = self._files.tls
+        return {
+            "version": 1,
+            "role": role,
+            "cluster": self._batch.cluster,
+            "cluster_name": self._batch.cluster_name,
+            "instance": member.id,
+            "runtime_version": daskd.__version__,
+            "host": "127.0.0.1",
+            "tls": {
+                "ca": str(tls / "ca.pem"),
+                "cert": str(tls / f"{certificate}.pem"),
+                "key": str(tls / f"{certificate}.key"),
+            },
+        }
+
+    def _scheduler_spec(self, member: Member, link: int | None) -> dict[str, Any]:
+        settings = self._batch.runtime
+        port = int(self._batch.address.rpartition(":")[2]) if self._batch.address else 0
+        return self._common_spec(member, "scheduler", "scheduler") | {
+            "link_fd": link,
+            "port": port,
+            "dashboard": {"host": "127.0.0.1", "port": 0} if self._batch.spec.dashboard else None,
+            "held": {"seconds": settings.held_seconds, "memory_share": settings.held_memory_share},
+            "orphan_timeout": settings.orphan_timeout,
+        }
+
+    def _node_spec(self, member: Member) -> dict[str, Any]:
+        group = self._batch.group
+        assert group is not None
+        report = self._files.instance(self._batch.scheduler) / "report.json"
+        return self._common_spec(member, "node", "worker") | {
+            "incarnation": 0,
+            "group": group.name,
+            "scheduler_report": None if self._batch.address else str(report),
+            "scheduler": self._batch.address or None,
+            "workers": [{"name": name} for name in member.workers],
+            "nthreads": group.nthreads,
+            "memory_limit": 0 if group.memory_limit == "auto" else group.memory_limit,
+            "resources": group.resources,
+            "local_directory": group.local_directory or str(self._files.scratch),
+            "death_timeout": group.death_timeout,
+            "join_timeout": self._batch.runtime.join_timeout,
+            "dashboard": self._batch.spec.dashboard,
+        }
+
+    def _start(self, folder: Path, link: int | None) -> None:
+        # isolated and without site: nothing of this environment, which an upgrade may replace, is needed later
+        argv = [sys.executable, "-I", "-S", str(self._files.supervisor), str(folder)]
+        descriptors: tuple[int, ...] = ()
+        if link is not None:
+            argv += ["--pass-fd", str(link)]
+            descriptors = (link,)
+        child = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            env={"PATH": os.defpath},
+            start_new_session=True,
+            pass_fds=descriptors,
+        )
+        self._children.add(child)

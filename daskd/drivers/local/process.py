@@ -1,0 +1,99 @@
+"""Which process is which: pids are used again, so a process is known by boot, pid and start time together."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+MARK = "DASKD_INSTANCE"
+STATE_MARK = "DASKD_STATE"
+
+
+@lru_cache(maxsize=1)
+def boot_id() -> str:
+    """The kernel's id of this boot."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessId:
+    """One process, for ever: `start` is its start time in clock ticks since the boot."""
+
+    boot: str
+    pid: int
+    start: int
+
+
+def _stat(pid: int) -> tuple[str, int] | None:
+    """State letter and start time of a process; None when there is none."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # the second field, the command, may hold anything, closing parentheses included
+    fields = text[text.rindex(b")") + 2 :].split()
+    return fields[0].decode(), int(fields[19])
+
+
+def state_of(process: ProcessId) -> str | None:
+    """The letter of /proc's state ("R", "S", "T", ...) of a process that lives; None when it has ended.
+
+    A zombie has ended: `kill 0` would say otherwise, and PID 1 need not reap.
+    """
+    if process.boot != boot_id():
+        return None
+    found = _stat(process.pid)
+    if found is None or found[1] != process.start or found[0] in "ZX":
+        return None
+    return found[0]
+
+
+def send(process: ProcessId, signum: int) -> bool:
+    """Signal a process, and never another that has its pid now.
+
+    Returns
+    -------
+    bool
+        False when it has ended.
+    """
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return False
+    try:
+        # the descriptor is of whoever had the pid when it was opened: so look after opening
+        if state_of(process) is None:
+            return False
+        signal.pidfd_send_signal(descriptor, signum)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _environment(pid: int) -> dict[bytes, bytes]:
+    try:
+        block = Path(f"/proc/{pid}/environ").read_bytes()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return {}
+    pairs = (entry.partition(b"=") for entry in block.split(b"\0") if b"=" in entry)
+    return {name: value for name, _, value in pairs}
+
+
+def marked(state_id: str) -> Iterator[tuple[str, ProcessId]]:
+    """Every living process that bears the mark of this daemon's state, with the instance id it bears."""
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        environment = _environment(int(entry))
+        if environment.get(STATE_MARK.encode()) != state_id.encode() or MARK.encode() not in environment:
+            continue
+        found = _stat(int(entry))
+        if found is not None and found[0] not in "ZX":
+            instance = environment[MARK.encode()].decode(errors="replace")
+            yield instance, ProcessId(boot_id(), int(entry), found[1])

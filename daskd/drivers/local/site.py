@@ -1,0 +1,114 @@
+"""This machine as one user uses it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from daskd.drivers.protocol import (
+    Batch,
+    Capabilities,
+    Health,
+    LogChunk,
+    Outcome,
+    Payload,
+    Result,
+    Snapshot,
+    Surroundings,
+)
+from daskd.model.cluster import Handle
+from daskd.model.identity import Identity
+
+from . import launch, logs, observe
+from .files import ClusterFiles
+
+
+class LocalSite:
+    """Processes of this machine. All file and process work runs in threads."""
+
+    capabilities = Capabilities(
+        repeat_safe=True,
+        settle_s=0.0,
+        absence_is_end=True,
+        poll_min_s=0.1,
+        poll_quiet_s=2.0,
+        start_s=0.5,
+    )
+
+    def __init__(self, who: Identity, surroundings: Surroundings) -> None:
+        self._who = who
+        self._where = surroundings
+        self._children = launch.Children()
+
+    def _files(self, cluster: str) -> ClusterFiles:
+        return ClusterFiles(self._where.state_dir / "clusters" / cluster)
+
+    def _folder(self, handle: Handle) -> Path:
+        return self._files(str(handle.data["cluster"])).instance(handle.id)
+
+    async def check(self) -> Health:
+        """This machine is always usable."""
+        return Health(True)
+
+    async def stage(self, payload: Payload) -> None:
+        """The runtime's code, keys and certificates into the cluster's folder."""
+        await asyncio.to_thread(self._files(payload.cluster).stage, payload.secret)
+
+    async def prepare(self, batch: Batch) -> list[Handle]:
+        """The id and the cluster are all that finding one takes."""
+        return [
+            Handle(driver="local", version=1, id=member.id, announce=member.id, data={"cluster": batch.cluster})
+            for member in batch.members
+        ]
+
+    async def launch(self, batch: Batch, handles: Sequence[Handle]) -> list[Outcome]:
+        """A supervisor each. A folder that is there already was launched before: nothing happens again."""
+        launcher = launch.Launcher(self._who, self._where, self._files(batch.cluster), batch, self._children)
+        return await asyncio.to_thread(
+            lambda: [launcher.launch(member, handle) for member, handle in zip(batch.members, handles, strict=True)]
+        )
+
+    async def observe(self, known: Sequence[Handle], deep: bool = False) -> Snapshot:
+        """Folders' records and /proc."""
+        return await asyncio.to_thread(self._observe, known, deep)
+
+    def _observe(self, known: Sequence[Handle], deep: bool) -> Snapshot:
+        begun = time.time()
+        self._children.reap()
+        seen = tuple(observe.observe(handle, self._folder(handle), self._where.state_id) for handle in known)
+        strays: tuple[Handle, ...] = ()
+        if deep:
+            strays = observe.strays(self._where, {handle.id for handle in known})
+        return Snapshot(begun=begun, complete=True, seen=seen, strays=strays)
+
+    async def terminate(self, handles: Sequence[Handle], force: bool = False) -> list[Outcome]:
+        """TERM to the supervisor, which passes it on and kills after the grace; with `force`, KILL to all it holds."""
+        return await asyncio.to_thread(lambda: [self._terminate(handle, force) for handle in handles])
+
+    def _terminate(self, handle: Handle, force: bool) -> Outcome:
+        asked = observe.end(self._folder(handle), handle.id, self._where.state_id, force)
+        return Outcome(handle, Result.ACCEPTED if asked else Result.GONE)
+
+    async def logs(self, handle: Handle, cursor: str, since: float | None) -> AsyncIterator[LogChunk]:
+        """The numbered files, as far as they are kept; `since` leaves out older lines."""
+        chunks = logs.read(self._folder(handle), cursor)
+        while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+            lines = chunk.lines if since is None else tuple(line for line in chunk.lines if line[0] >= since)
+            yield LogChunk(lines, chunk.cursor)
+
+    def link_path(self, handle: Handle) -> Path:
+        """Where the daemon bound the link's socket."""
+        return launch.link_path(self._where, handle.id)
+
+    async def unstage(self, cluster: str) -> None:
+        """Keys, scratch files and code; logs stay."""
+        await asyncio.to_thread(self._files(cluster).unstage)
+
+    async def forget(self, cluster: str) -> None:
+        """All that is left of a cluster here, logs included."""
+        await asyncio.to_thread(self._files(cluster).forget)
+
+    async def close(self) -> None:
+        """Nothing is held open."""

@@ -1,0 +1,136 @@
+"""The hub: a cluster's scheduler with all that the link tells and does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from distributed import Status
+from distributed.scheduler import WorkerState
+from distributed.versions import get_versions
+
+from .changes import Changes
+from .facts import Facts
+from .keeper import HeldBounds
+from .overrides import HubScheduler
+from .retire import Retirement
+from .roster import Roster
+from .state import Journal, State
+
+_MAX_EVENT_NAME = 100
+_MAX_EVENT_WORDS = 2000
+
+
+class Hub:
+    """Builds the scheduler and its parts, and is what the link speaks to.
+
+    Must be made inside a running event loop. ``await hub.scheduler`` starts it.
+
+    Parameters
+    ----------
+    identity : dict
+        What ``hello`` tells beside versions: ``cluster``, ``instance``, ``runtime_version``.
+    held : HeldBounds
+        When the work of lost clients is let go.
+    on_terminate : callable
+        Called with the peer's address when a client tells the scheduler to end.
+    serve_http : bool
+        Whether the scheduler serves HTTP at all.
+    **scheduler
+        Further arguments of :class:`distributed.Scheduler`.
+    """
+
+    def __init__(
+        self,
+        *,
+        identity: dict[str, Any],
+        held: HeldBounds,
+        on_terminate: Callable[[str], None],
+        serve_http: bool,
+        **scheduler: Any,
+    ) -> None:
+        self.identity = identity
+        self.started = time.time()
+        self.changes = Changes()
+        self.journal = Journal(self.changes)
+        self.roster = Roster(self.changes.raise_)
+        self._on_terminate = on_terminate
+        self._heard = time.monotonic()
+        self.scheduler = HubScheduler(
+            held=held,
+            journal=self.journal,
+            on_terminate=self._terminated,
+            on_status=self._status_changed,
+            serve_http=serve_http,
+            **scheduler,
+        )
+        self.facts = Facts(self.scheduler, self.roster.instance_of)
+        self.state = State(self.changes, self.journal, self.roster.instance_of, self._retirement_of)
+        self.retirement = Retirement(
+            self.scheduler, self.journal, self.facts.worked_since, self.state.retired, self.changes.raise_
+        )
+        self.scheduler.add_plugin(self.facts)
+        self.scheduler.add_plugin(self.state)
+        self.scheduler.handlers["daskd_join"] = self.roster.join
+        self.scheduler.handlers["daskd_node_event"] = self.node_event
+
+    # -- told by the scheduler, by nodes -------------------------------------------------------
+
+    def _status_changed(self, ws: WorkerState) -> None:
+        self.facts.status_changed(ws)
+        self.changes.raise_()
+
+    def _retirement_of(self, address: str) -> dict[str, str] | None:
+        return self.retirement.of(address)
+
+    def _terminated(self, peer: str) -> None:
+        self.journal("terminate", f"the client at {peer} told the cluster to end", peer=peer)
+        self._on_terminate(peer)
+
+    def node_event(self, instance: str, event: str, words: str = "") -> dict[str, str]:
+        """Note what a node reports about its workers (Dask handler ``daskd_node_event``).
+
+        Raises
+        ------
+        ValueError
+            An argument is not a text, or is too long.
+        """
+        texts = {"instance": instance, "event": event}
+        for name, text in texts.items():
+            if not isinstance(text, str) or not 0 < len(text) <= _MAX_EVENT_NAME:
+                raise ValueError(f"{name} must be a text of 1 to {_MAX_EVENT_NAME} characters")
+        if event != "worker-started":  # the worker's coming tells that already
+            self.journal(event, str(words)[:_MAX_EVENT_WORDS], instance=instance)
+        return {"result": "ok"}
+
+    # -- asked by the link ---------------------------------------------------------------------
+
+    def heard(self) -> None:
+        """Note that the daemon spoke to us."""
+        self._heard = time.monotonic()
+
+    def orphaned_for(self) -> float:
+        """Seconds since a daemon last spoke; 0 while a client is connected or work is not done."""
+        if self.scheduler.client_comms or self.scheduler.check_idle() is None:
+            return 0.0
+        return time.monotonic() - self._heard
+
+    def hello(self) -> dict[str, Any]:
+        """Return who this is and what it runs on; ``pid`` is added by the link."""
+        versions = get_versions()
+        packages = {name: str(version) for name, version in versions["packages"].items() if version}
+        return {"protocol": 1, **self.identity, "started": self.started, "versions": packages}
+
+    def state_document(self) -> dict[str, Any]:
+        """Return the state now."""
+        present = [str(ws.name) for ws in self.scheduler.workers.values()]
+        self.roster.look(present, self.state.retired())
+        return self.state.document(self.scheduler, self.roster.documents())
+
+    def close(self, reason: str) -> None:
+        """Begin to close the scheduler and its workers; a repeat is harmless."""
+        if self.scheduler.status != Status.running:
+            return
+        self.journal("closing", f"closing: {reason}")
+        self.scheduler._ongoing_background_tasks.call_soon(self.scheduler.close, reason=reason)

@@ -1,0 +1,178 @@
+"""The nodes that have joined this scheduler, and the instances that may not."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+_EMPTY_SECONDS = 600.0  # a node without workers for so long is listed no more
+_REMEMBERED = 20_000  # instances whose incarnation, or fence, is remembered
+_MAX_TEXT = 1000
+_MAX_WORKERS = 10_000
+
+
+@dataclass
+class Node:
+    """A process that holds workers of an instance."""
+
+    instance: str
+    group: str
+    incarnation: int
+    host: str
+    pid: int
+    joined: float
+    workers: list[str]
+    last_seen: float = field(default_factory=time.monotonic)  # when it last had a worker
+
+    def document(self) -> dict[str, Any]:
+        """Return the node as the state tells it."""
+        return {
+            "instance": self.instance,
+            "group": self.group,
+            "incarnation": self.incarnation,
+            "host": self.host,
+            "pid": self.pid,
+            "joined": self.joined,
+            "workers": list(self.workers),
+        }
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= _MAX_TEXT:
+        raise ValueError(f"{name} must be a text of 1 to {_MAX_TEXT} characters, not {value!r:.100}")
+    return value
+
+
+def _number(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{name} must be a whole number, 0 or more, not {value!r:.100}")
+    return value
+
+
+def _names(value: Any) -> list[str]:
+    if not isinstance(value, list | tuple) or len(value) > _MAX_WORKERS:
+        raise ValueError(f"workers must be a list of at most {_MAX_WORKERS} names")
+    return [_text("a worker's name", name) for name in value]
+
+
+class Roster:
+    """Admits nodes, and knows which instance a worker's name belongs to.
+
+    Parameters
+    ----------
+    changed : callable
+        Called after a node came, went, or was fenced.
+    """
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        self._nodes: dict[tuple[str, str, int], Node] = {}  # by instance, host, pid
+        self._by_worker: dict[str, Node] = {}
+        self._highest: OrderedDict[str, int] = OrderedDict()  # instance: highest incarnation that joined
+        self._fenced: OrderedDict[str, None] = OrderedDict()
+
+    def join(
+        self,
+        *,
+        instance: str,
+        incarnation: int,
+        group: str,
+        workers: list[str],
+        pid: int,
+        host: str,
+        versions: Any = None,
+    ) -> dict[str, str]:
+        """Answer a node that asks to join, before it starts a worker.
+
+        Returns
+        -------
+        dict
+            ``result`` "ok" or "fenced" and ``words``. A fenced node ends itself.
+
+        Raises
+        ------
+        ValueError
+            An argument is not what it must be.
+        """
+        node = Node(
+            _text("instance", instance),
+            _text("group", group),
+            _number("incarnation", incarnation),
+            _text("host", host),
+            _number("pid", pid),
+            time.time(),
+            _names(workers),
+        )
+        if instance in self._fenced:
+            return {"result": "fenced", "words": f"instance {instance} was given up before it joined"}
+        highest = self._highest.get(instance, incarnation)
+        if incarnation < highest:
+            words = f"incarnation {incarnation} of instance {instance} is over: {highest} has joined"
+            return {"result": "fenced", "words": words}
+        self._drop([n for n in self._nodes.values() if n.instance == instance and n.incarnation < incarnation])
+        self._highest[instance] = incarnation
+        self._highest.move_to_end(instance)
+        while len(self._highest) > _REMEMBERED:
+            self._highest.popitem(last=False)
+        self._nodes[instance, host, pid] = node
+        self._by_worker.update(dict.fromkeys(node.workers, node))
+        self._changed()
+        return {"result": "ok", "words": ""}
+
+    def fence(self, ids: Iterable[str]) -> dict[str, str]:
+        """Refuse nodes of these instances from now on.
+
+        Returns
+        -------
+        dict
+            For each id "fenced", or "joined": it is not fenced, a node of it has already joined.
+        """
+        answer = {}
+        for instance in ids:
+            if instance in self._highest:
+                answer[instance] = "joined"
+                continue
+            self._fenced[instance] = None
+            answer[instance] = "fenced"
+        while len(self._fenced) > _REMEMBERED:
+            self._fenced.popitem(last=False)
+        return answer
+
+    def instance_of(self, worker: str) -> str | None:
+        """Return the instance that a worker's name belongs to; None: somebody else brought it."""
+        node = self._by_worker.get(worker)
+        return node.instance if node else None
+
+    def look(self, present: Iterable[str], retired: Iterable[str]) -> None:
+        """Drop nodes whose workers all retired, or that had none of them for ten minutes.
+
+        Parameters
+        ----------
+        present, retired : iterable of str
+            Names of the workers that are there, and of those that retired.
+        """
+        here, gone = set(present), set(retired)
+        now = time.monotonic()
+        over = []
+        for node in self._nodes.values():
+            if here.intersection(node.workers):
+                node.last_seen = now
+            elif gone.issuperset(node.workers) or now - node.last_seen > _EMPTY_SECONDS:
+                over.append(node)
+        self._drop(over)
+
+    def documents(self) -> list[dict[str, Any]]:
+        """Return the nodes as the state tells them."""
+        return [node.document() for node in self._nodes.values()]
+
+    def _drop(self, nodes: list[Node]) -> None:
+        for node in nodes:
+            del self._nodes[node.instance, node.host, node.pid]
+            for name in node.workers:
+                if self._by_worker.get(name) is node:
+                    del self._by_worker[name]
+        if nodes:
+            self._changed()

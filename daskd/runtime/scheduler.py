@@ -1,0 +1,158 @@
+"""The scheduler process: starts the hub, serves the link, says how it fares and why it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import ssl
+import time
+from pathlib import Path
+from typing import Any
+
+from distributed import Status
+from distributed.diagnostics.plugin import SchedulerPlugin
+from distributed.security import Security
+
+from .hub import Hub
+from .keeper import HeldBounds
+from .link import serve_link
+from .report import Report, replace_file, write_report
+from .spec import SchedulerSpec, TLSFiles
+from .state import address_of, http_address
+
+logger = logging.getLogger("daskd.scheduler")
+
+_EXIT_OK = 0
+_EXIT_FAILED = 1
+_EXIT_TLS = 84
+
+
+class Ending(SchedulerPlugin):
+    """Says in the report that the scheduler is closing, before its workers are gone."""
+
+    name = "daskd-ending"
+
+    def __init__(self, spec: SchedulerSpec, directory: Path) -> None:
+        self._spec = spec
+        self._directory = directory
+
+    async def before_close(self) -> None:
+        """Write the report."""
+        report(self._spec, self._directory, "ending")
+
+
+def report(spec: SchedulerSpec, directory: Path, phase: str, **fields: str | None) -> None:
+    """Write the report; a full disk is logged and stops nothing."""
+    try:
+        write_report(directory, Report(spec.instance, phase, **fields))
+    except OSError as err:
+        logger.warning("The report could not be written: %s", err)
+
+
+def note_goodbye(directory: Path, peer: str) -> None:
+    """Write ``goodbye.json``: a client told the scheduler to end. A full disk is logged."""
+    document = {"version": 1, "by": peer, "t": time.time()}
+    try:
+        replace_file(directory / "goodbye.json", json.dumps(document).encode())
+    except OSError as err:
+        logger.error("goodbye.json could not be written, so this end will look like a crash: %s", err)
+
+
+def security_of(tls: TLSFiles | None) -> Security:
+    """Return distributed's security for the cluster's certificates; without them, none."""
+    if tls is None:
+        return Security()
+    return Security(
+        require_encryption=True,
+        tls_ca_file=tls.ca,
+        tls_scheduler_cert=tls.cert,
+        tls_scheduler_key=tls.key,
+    )
+
+
+def build(spec: SchedulerSpec, directory: Path) -> Hub:
+    """Build the hub that a spec asks for; it is not started yet."""
+    http: dict[str, Any] = {"serve_http": False, "dashboard": False}
+    if spec.dashboard is not None:
+        address = f"{spec.dashboard.host}:{spec.dashboard.port}"
+        http = {"serve_http": True, "dashboard": True, "dashboard_address": address}
+    hub = Hub(
+        identity={
+            "runtime_version": spec.runtime_version,
+            "cluster": spec.cluster,
+            "instance": spec.instance,
+        },
+        held=HeldBounds(spec.held_seconds, spec.held_memory_share),
+        on_terminate=lambda peer: note_goodbye(directory, peer),
+        host=spec.host,
+        port=spec.port,
+        security=security_of(spec.tls),
+        **http,
+    )
+    hub.scheduler.add_plugin(Ending(spec, directory))
+    return hub
+
+
+async def watch_orphan(hub: Hub, timeout: float) -> None:
+    """Close the cluster once no daemon spoke for ``timeout`` seconds, with no client and no task."""
+    while True:
+        left = timeout - hub.orphaned_for()
+        if left <= 0:
+            break
+        await asyncio.sleep(min(left, 60.0))
+    hub.close(f"no daemon spoke to this cluster for {timeout:g} s, and it has no client and no task")
+
+
+async def run(spec: SchedulerSpec, directory: Path) -> int:
+    """Run the scheduler until it is closed; return the exit code."""
+    report(spec, directory, "starting")
+    try:
+        hub = build(spec, directory)
+        await hub.scheduler
+        link = serve_link(hub, spec.link_fd) if spec.link_fd is not None else None
+    except (OSError, ValueError, RuntimeError) as err:
+        # distributed wraps what failed at its start in a RuntimeError.
+        cause = err.__cause__ or err
+        words = f"The scheduler did not start at {spec.host}:{spec.port}: {cause}"
+        report(spec, directory, "failed", failure=words)
+        logger.error(words)
+        return _EXIT_TLS if isinstance(cause, ssl.SSLError) else _EXIT_FAILED
+    scheduler = hub.scheduler
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, hub.close, f"told by {number.name}")
+    report(spec, directory, "running", address=address_of(scheduler), dashboard=http_address(scheduler))
+    orphan = asyncio.create_task(watch_orphan(hub, spec.orphan_timeout))
+    await scheduler.finished()
+    orphan.cancel()
+    if link is not None:
+        link.stop()
+        await link.close_all_connections()
+    logger.info("The scheduler has ended: it was told to")
+    return _EXIT_OK if scheduler.status == Status.closed else _EXIT_FAILED
+
+
+def main(spec: SchedulerSpec, directory: str | os.PathLike[str]) -> int:
+    """Run a scheduler process.
+
+    Parameters
+    ----------
+    spec : SchedulerSpec
+        What to run.
+    directory : Path
+        The instance's directory: ``report.json`` and ``goodbye.json`` are written there.
+
+    Returns
+    -------
+    int
+        The exit code: 0 told to end, 84 TLS refused, 1 anything else.
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s - %(name)s - %(levelname)s - %(message)s"))
+    daskd = logging.getLogger("daskd")
+    daskd.addHandler(handler)
+    daskd.setLevel(logging.INFO)
+    return asyncio.run(run(spec, Path(directory)))
