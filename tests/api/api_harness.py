@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import structlog
 from google.rpc import error_details_pb2, status_pb2
 from pydantic import BaseModel, ConfigDict
 
-from daskd.api.control_port import DriverInfo
 from daskd.api.server import ApiServer, build_server
 from daskd.api.services import About, Services
 from daskd.config import Config
@@ -25,7 +25,7 @@ from daskd.model.cluster import Cluster
 from daskd.model.errors import Problem, WorkerNotFound
 from daskd.model.identity import Identity
 from daskd.model.spec import WorkerGroupSpec
-from daskd.model.views import Connection, HeldWorkView, LogLine, WorkerState, WorkerView
+from daskd.model.views import Connection, DriverInfo, HeldWorkView, LogLine, WorkerState, WorkerView
 from daskd.security.tokens import Tokens
 from daskd.store import SqliteStore
 from daskd_api.v1 import cluster_pb2_grpc, daemon_pb2_grpc
@@ -52,10 +52,23 @@ def _queue_problems(group: WorkerGroupSpec, who: Identity) -> list[Problem]:
     return []
 
 
+def _driver(name: str, options: type[BaseModel], validate: Any, complete: Any, words: str = "") -> DriverInfo:
+    return DriverInfo(name, f"The {name}", options, not words, words, validate, complete)
+
+
+def _no_problems(group: WorkerGroupSpec, who: Identity) -> list[Problem]:
+    return []
+
+
+def _as_it_is(group: WorkerGroupSpec) -> WorkerGroupSpec:
+    return group
+
+
 DRIVERS = {
-    "local": DriverInfo("local", "This machine", NoOptions, True, "", lambda group, who: []),
-    "queue": DriverInfo("queue", "A queue", QueueOptions, True, "", _queue_problems),
-    "away": DriverInfo("away", "Absent", NoOptions, False, "its program is missing: install it", lambda group, who: []),
+    "local": _driver("local", NoOptions, _no_problems, _as_it_is),
+    "queue": _driver("queue", QueueOptions, _queue_problems, _as_it_is),
+    "sized": _driver("sized", NoOptions, _no_problems, lambda group: group.model_copy(update={"memory_limit": 5})),
+    "away": _driver("away", NoOptions, _no_problems, _as_it_is, "its program is missing: install it"),
 }
 
 
@@ -65,6 +78,7 @@ class RecordingControl:
 
     drivers: dict[str, DriverInfo] = field(default_factory=lambda: dict(DRIVERS))
     started: list[str] = field(default_factory=list)
+    started_in: list[dict[str, Any]] = field(default_factory=list)
     woken: list[str] = field(default_factory=list)
     logs_asked: list[dict[str, Any]] = field(default_factory=list)
     following: asyncio.Event = field(default_factory=asyncio.Event)
@@ -74,6 +88,7 @@ class RecordingControl:
 
     async def created(self, cluster: Cluster) -> None:
         self.started.append(cluster.uid)
+        self.started_in.append(structlog.contextvars.get_contextvars())
 
     async def workers(self, cluster: Cluster, include_ended: bool) -> list[WorkerView]:
         views = [WorkerView("w-0", "default", "i0", "local", WorkerState.RUNNING, nthreads=2, resources={"GPU": 1.0})]

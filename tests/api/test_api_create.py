@@ -52,6 +52,13 @@ async def test_a_cluster_is_recorded_before_the_call_returns_and_then_started(ap
     assert api.control.started == [cluster.uid]
 
 
+async def test_what_is_left_to_the_system_is_decided_by_its_driver(api):
+    """The recorded spec has the driver's decision in place of "auto"."""
+    cluster = await create(api, **one_group(driver="sized"))
+
+    assert cluster.spec.groups[0].memory_limit == "5"
+
+
 async def test_a_cluster_without_a_name_gets_one(api):
     """An empty name is made up, legal and the cluster's own."""
     first, second = await create(api, ""), await create(api, "")
@@ -102,7 +109,7 @@ BAD_SPECS = [
     (one_group(memory_limit="12 parsecs"), "groups[0].memory_limit", '"4GiB"'),
     (one_group(memory_limit="-1GiB"), "groups[0].memory_limit", "'-1GiB'"),
     (one_group(driver="lcal"), "groups[0].driver", "did you mean 'local'?"),
-    (one_group(driver="zzz"), "groups[0].driver", "there are: away, local, queue"),
+    (one_group(driver="zzz"), "groups[0].driver", "there are: away, local, queue, sized"),
     (one_group(driver="away"), "groups[0].driver", "its program is missing: install it"),
     (one_group(options=options(queue="x")), "groups[0].options.queue", "this driver has none"),
     (one_group(driver="queue", options=options(qeue="x")), "groups[0].options.qeue", "did you mean 'queue'?"),

@@ -86,6 +86,13 @@ async def test_refused_and_changing_calls_are_logged_with_who_and_where(api):
     assert "s3cret" not in str(lines)
 
 
+async def test_what_a_call_starts_does_not_log_in_its_name(api):
+    """A reconciler outlives the call that made its cluster: neither request id nor user stick to it."""
+    await create(api)
+
+    assert api.control.started_in == [{}]
+
+
 async def test_a_mistake_of_the_daemons_is_told_without_a_traceback(api):
     """An unforeseen error is INTERNAL with an id to quote, and stands in the log once, whole."""
     await create(api)
