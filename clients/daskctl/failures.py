@@ -75,7 +75,13 @@ def failure(error: DaskdError) -> Failure:
 
 
 def _words(error: DaskdError) -> list[str]:
-    lines = [error.message, *(f"  {problem.field}: {problem.words}" for problem in error.problems)]
+    lines = [error.message]
+    problems = [f"{problem.field}: {problem.words}" for problem in error.problems]
+    if not all(problem in error.message for problem in problems):
+        lines += [f"  {problem}" for problem in problems]
+    elif len(problems) > 1:
+        # The message strings them together; a line each is easier to mend by.
+        lines = [f"{len(problems)} things are wrong:", *(f"  {problem}" for problem in problems)]
     if isinstance(error, ClusterFailed) and error.log_tail:
         lines += ["The last lines of its log:", *(f"  {line}" for line in error.log_tail)]
     return lines
