@@ -62,9 +62,13 @@ def test_the_words_name_each_field_at_fault_once(message: str, fields: tuple[str
 
 
 def test_the_words_of_a_failed_cluster_hold_its_logs_tail() -> None:
-    """Which is where the cause stands."""
-    error = ClusterFailed("etl failed", log_tail=("ImportError: no numpy",))
-    assert failure(error).message.splitlines()[-1] == "  ImportError: no numpy"
+    """Which is where the cause stands; what the message said already is not said again."""
+    error = ClusterFailed("etl failed: exited with 1", log_tail=("ImportError: no numpy", "exited with 1"))
+    assert failure(error).message.splitlines() == [
+        "etl failed: exited with 1",
+        "The last lines of its log:",
+        "  ImportError: no numpy",
+    ]
 
 
 def _daskctl(*arguments: str, address: str) -> subprocess.CompletedProcess[str]:
