@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from distributed import Client
 from hub_cluster import PATIENCE, a_client, a_cluster, a_hub, event, lose, until
 
 from daskd.runtime.link import MAX_BODY, serve_link
+from daskd.runtime.roster import Roster
 from daskd.runtime.scheduler_hub import Hub
 
 
@@ -168,6 +170,19 @@ async def test_a_fenced_instance_is_refused_and_one_that_joined_is_told():
         assert [n["incarnation"] for n in hub.roster.documents()] == [2]
         with pytest.raises(ValueError, match="incarnation must be a whole number"):
             await client.scheduler.daskd_join(instance="i-3", incarnation=-1, **node)
+
+
+def test_a_node_is_listed_until_its_own_workers_retired():
+    """A node that has the names of workers that retired before it joined stays listed."""
+    roster = Roster(lambda: None)
+    node = {"incarnation": 0, "group": "g", "workers": ["a-0"], "host": "h"}
+    roster.join(instance="i-1", pid=1, **node)
+    roster.look([], {"a-0": time.time() - 60})
+    assert roster.instance_of("a-0") == "i-1"
+    roster.look([], {"a-0": time.time() + 60})
+    assert roster.documents() == []
+    assert roster.instance_of("a-0") is None
+    assert roster.fence(["i-1"]) == {"i-1": "joined"}
 
 
 async def test_held_work_over_the_link():

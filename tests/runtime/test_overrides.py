@@ -188,6 +188,7 @@ async def test_shutdown_says_who_told_it_to_end():
 
 
 async def test_without_http_nothing_listens_but_dasks_port():
-    """serve_http=False leaves the HTTP server out."""
-    async with a_hub() as hub:
+    """serve_http=False leaves the HTTP server out, and a notebook can still show the client."""
+    async with a_hub() as hub, a_client(hub) as client:
         assert "dashboard" not in hub.scheduler.services
+        assert client.id in client._repr_html_()
