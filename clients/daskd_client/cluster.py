@@ -82,7 +82,7 @@ class RemoteCluster(AttachedCluster):
     shutdown_on_close
         Whether `close` ends the cluster.
     start_timeout
-        How long the scheduler may take to start: seconds or text such as ``"5 min"``.
+        How long the scheduler may take to start: seconds or text such as ``"5 minutes"``.
     quiet
         Show nothing while it starts.
 

@@ -42,7 +42,7 @@ def choice(name: str, given: Any, allowed: tuple[str, ...]) -> str:
 
 
 def seconds(name: str, given: Any) -> float | None:
-    """A duration: seconds, a timedelta, or as Dask writes it (``"5 min"``). None: no bound.
+    """A duration: seconds, a timedelta, or as Dask writes it (``"5 minutes"``). None: no bound.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def seconds(name: str, given: Any) -> float | None:
         parsed = parse_timedelta(given, "s")
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidArgument(
-            f"{name}={given!r} is no duration: write seconds, or text such as '30s' or '5 min'.",
+            f"{name}={given!r} is no duration: write seconds, or text such as '30s' or '5 minutes'.",
             facts={name: str(given)},
         ) from error
     return None if parsed is None else float(parsed)

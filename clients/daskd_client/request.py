@@ -210,7 +210,9 @@ def _duration(given: Any, where: str, problems: list[Problem]) -> timedelta | No
         value = seconds(where, given)
         return None if value is None else timedelta(seconds=value)
     except (ValueError, OverflowError):
-        problems.append(Problem(where, f"{given!r} is no duration: write seconds, or text such as '30s' or '5 min'"))
+        problems.append(
+            Problem(where, f"{given!r} is no duration: write seconds, or text such as '30s' or '5 minutes'")
+        )
         return None
 
 
