@@ -16,7 +16,7 @@ class LateSecurity(Security):
     handed out until the keys are there is filled in then: the client holds the same dictionary.
     """
 
-    __slots__ = ("_handed_out", "_keys")
+    # No __slots__: the base class reads them as the names of its fields.
 
     def __init__(self) -> None:
         super().__init__(require_encryption=False)
@@ -38,8 +38,9 @@ class LateSecurity(Security):
 
     def get_connection_args(self, role: str) -> dict[str, Any]:
         """What a connection to the scheduler is made with."""
-        keys = super() if self._keys is None else self._keys
-        arguments: dict[str, Any] = keys.get_connection_args(role)
+        arguments: dict[str, Any] = (self._keys.get_connection_args if self._keys else super().get_connection_args)(
+            role
+        )
         self._handed_out.append(arguments)
         return arguments
 

@@ -12,7 +12,9 @@ def increment(value: int) -> int:
 
 
 def behind(gate: str, value: int) -> int:
-    """`value`, once the file `gate` is there."""
+    """`value`, once the file `gate` is there; a line in the file beside it tells that it began."""
+    with Path(f"{gate}.begun").open("a") as begun:
+        begun.write(f"{value}\n")
     deadline = time.monotonic() + 60
     while not Path(gate).exists():
         if time.monotonic() > deadline:

@@ -264,8 +264,10 @@ async def test_a_panels_object(shared_daemon: DaemonProcess, name: str) -> None:
 async def test_a_client_of_a_failed_cluster_is_told_why(shared_daemon: DaemonProcess, name: str) -> None:
     """A client made of an object that was not awaited, and fails, raises that failure instead of waiting."""
     cluster = RemoteCluster(name, python="/no/such/python", asynchronous=True, address=shared_daemon.address)
+    client = Client(cluster, asynchronous=True)
     with pytest.raises((ClusterFailed, InvalidSpec)):
-        await Client(cluster, asynchronous=True)
+        await client
+    await client.close()
 
 
 async def test_an_object_that_was_not_awaited_takes_a_client(shared_daemon: DaemonProcess, name: str) -> None:
