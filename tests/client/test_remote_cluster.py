@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from distributed import Client, LocalCluster, Status
+from distributed import TimeoutError as DaskTimeoutError
 from distributed.utils import Log, Logs
 
 from daskd_client import (
@@ -329,6 +330,12 @@ def test_work_is_not_recovered_from_another_scheduler(make: Make, name: str) -> 
             client.sync(take_over, client)
         with pytest.raises(ValueError, match="not connected"):
             make(name).recover(client)
+
+
+def test_workers_that_do_not_come_are_a_timeout(make: Make, name: str) -> None:
+    """Waiting for more workers than will come ends in Dask's own kind of timeout, with how many there are."""
+    with pytest.raises(DaskTimeoutError, match="0 of 3 workers joined"):
+        make(name).wait_for_workers(3, timeout=0.2)
 
 
 def test_start_timeout_is_an_error_that_leaves_the_cluster(shared_daemon: DaemonProcess, name: str) -> None:
