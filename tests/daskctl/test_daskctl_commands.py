@@ -197,6 +197,19 @@ def test_a_cluster_that_fails_is_exit_code_1_with_its_last_words(shell: Shell, t
     assert "no such interpreter here" in done.stderr
 
 
+def test_a_cluster_that_somebody_ends_meanwhile_ends_the_wait(shell: Shell, never_starts: Path) -> None:
+    """Exit code 1, and words that say whose doing it was."""
+    waiting = shell.start("create", "etl", "--python", str(never_starts))
+    try:
+        until(lambda: shell.json("list")["clusters"], "the cluster is recorded")
+        owner = shell.json("delete", "etl")["owner"]
+        _, err = waiting.communicate(timeout=WAIT_S)
+    finally:
+        waiting.kill()
+    assert waiting.returncode == 1
+    assert f"etl was ended before it runs with its workers: deleted by {owner}" in err
+
+
 def test_ctrl_c_leaves_a_wait_and_says_so(shell: Shell, never_starts: Path) -> None:
     """The cluster stays as it was asked for."""
     waiting = shell.start("create", "etl", "--python", str(never_starts))
