@@ -57,9 +57,7 @@ def test_of_each_stair_stands_what_is_allowed_at_its_age() -> None:
     assert in_force(stairs, 100.0, 10, lambda age: 0) == 10
 
 
-@pytest.mark.parametrize(
-    ("need", "slots"), [((), 4), ((("GPU", 1.0),), 2), ((("GPU", 0.5),), 4), ((("X", 1.0),), 0)]
-)
+@pytest.mark.parametrize(("need", "slots"), [((), 4), ((("GPU", 1.0),), 2), ((("GPU", 0.5),), 4), ((("X", 1.0),), 0)])
 def test_slots_are_threads_or_what_resources_allow(need: tuple[tuple[str, float], ...], slots: int) -> None:
     """A slot is a thread, or less where a resource says so."""
     kind = group(nthreads=4, resources=(("GPU", 2.0),))
@@ -74,9 +72,7 @@ def test_slots_that_are_taken_leave_threads_and_resources_to_others() -> None:
     assert sum(item.workers * dict(item.resources)["GPU"] for item in left) == 1
 
 
-@pytest.mark.parametrize(
-    ("value", "words"), [(0.5, "0.5 s"), (12.4, "12 s"), (179.0, "179 s"), (600.0, "10 min")]
-)
+@pytest.mark.parametrize(("value", "words"), [(0.5, "0.5 s"), (12.4, "12 s"), (179.0, "179 s"), (600.0, "10 min")])
 def test_spans_read_well(value: float, words: str) -> None:
     """Spans are told in the unit that suits them."""
     assert seconds(value) == words

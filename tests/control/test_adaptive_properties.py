@@ -94,11 +94,7 @@ def test_what_was_launched_asks_for_nothing_more(state: dict[str, Any], later: f
     if later:
         # a group may fill in for one that has meanwhile outlasted its patience
         filled_in = {name for name, got in second.groups.items() if got.code is Reason.FILL_IN}
-        asked = {
-            name: launch
-            for name, launch in asked.items()
-            if first.groups[name].launch and name not in filled_in
-        }
+        asked = {name: launch for name, launch in asked.items() if first.groups[name].launch and name not in filled_in}
     assert not any(asked.values())
 
 
