@@ -19,6 +19,7 @@ from distributed.utils import NoOpAwaitable, format_dashboard_link
 
 from . import types
 from .api import AsyncDaskd
+from .blocking import run_blocking
 from .creation import Opening
 from .defaults import choice, seconds, setting
 from .errors import ClusterNotFound
@@ -88,7 +89,10 @@ class AttachedCluster(BaseCluster):
         """Have it started once, however many wait for that."""
         if self._starting is None:
             self._starting = asyncio.ensure_future(self._start())
-        await asyncio.shield(self._starting)
+        if self._starting.done():
+            self._starting.result()
+        else:
+            await asyncio.shield(self._starting)
 
     async def _start(self) -> None:
         """Find or make the cluster, wait for its scheduler, connect."""
@@ -215,8 +219,8 @@ class AttachedCluster(BaseCluster):
         return self._view.connection.scheduler_address or "<Not Connected>"
 
     @property
-    def security(self) -> Security | None:
-        """The keys to the cluster's own authority; None until it runs."""
+    def security(self) -> Security:
+        """The keys to the cluster's own authority; they come once it runs, and reach whoever has this by then."""
         return self._view.security
 
     @property
@@ -264,6 +268,15 @@ class AttachedCluster(BaseCluster):
         )
 
     # -- how it is done ------------------------------------------------------------------------------------------------
+
+    def sync(self, func: Callable[..., Any], *args: Any, callback_timeout: Any = None, **kwargs: Any) -> Any:
+        """Run a coroutine function: wait for it, or hand out what is awaited within the event loop.
+
+        A closed object's loop has ended with it; what is asked of the daemon alone, such as logs, needs none.
+        """
+        if self.status is Status.closed and self.loop.asyncio_loop.is_closed():
+            return run_blocking(func(*args, **kwargs))
+        return super().sync(func, *args, callback_timeout=callback_timeout, **kwargs)
 
     def _do(self, function: Callable[..., Awaitable[None]], *args: Any) -> Any:
         """Run and wait; or, in the event loop, run as a task that may be awaited but is not always (widgets do not)."""
