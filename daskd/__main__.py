@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import __version__, logs
+from . import __version__, crashpoints, logs
 from .config import load_config
 from .model.errors import DaskdError
 
@@ -59,6 +59,7 @@ def _serve(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
         arguments.state_dir = Path.cwd() / arguments.state_dir
     # files that others may read are made so on purpose, one by one
     os.umask(0o077)
+    crashpoints.arm(os.environ)
     config = load_config(arguments.config)
     logs.configure(config.daemon.log_format, config.daemon.log_level)
     # after the log is set up, so that what these say at import is in it

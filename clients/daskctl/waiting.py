@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import cast
 
 from daskd_client import AsyncDaskd, ClusterFailed, ClusterNotRunning, DaskdError
-from daskd_client.types import Change, Cluster, Phase
+from daskd_client.types import Cluster, Phase
 
 from .failures import WaitOver
 from .render.clusters import what_hinders, workers
@@ -70,8 +69,11 @@ def _is_scaled(cluster: Cluster, name: str, n_workers: int) -> bool:
 
 
 def hopeless(cluster: Cluster, goal: Goal) -> bool:
-    """Whether a cluster can't get there any more: it failed, or ends."""
-    return not goal.ends and cluster.phase in (Phase.STOPPING, Phase.STOPPED, Phase.FAILED)
+    """Whether a cluster can't get there any more: it has ended.
+
+    One that stops is followed to its end, for only there it says whether it failed, and why.
+    """
+    return cluster.ended and not goal.ends
 
 
 def progress(cluster: Cluster, goal: Goal) -> str:
@@ -125,7 +127,7 @@ async def _follow(daskd: AsyncDaskd, cluster: Cluster, goal: Goal, printer: Prin
     """The cluster once it reached the goal, or can't any more."""
     with printer.progress(progress(cluster, goal)) as show:
         # By uid: a name reaches live clusters only, and may be another's by the time that this one has ended.
-        async with aclosing(cast("AsyncGenerator[Change, None]", daskd.watch(cluster.uid))) as changes:
+        async with aclosing(daskd.watch(cluster.uid)) as changes:
             async for change in changes:
                 if change.cluster is None:
                     continue

@@ -11,6 +11,7 @@ import structlog
 
 from daskd.control import desired
 from daskd.control.desired import Step
+from daskd.crashpoints import reached
 from daskd.model.cluster import Cluster
 from daskd.model.errors import InvalidArgument, Problem
 from daskd.security.authorize import resolve
@@ -157,6 +158,7 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
             changed = await self._services.store.update(
                 cluster.uid, lambda now: step(now).cluster, events=lambda before, _after: step(before).events
             )
+            reached("desired.recorded")
             self._services.control.wake(cluster.uid)
             return changed
 

@@ -78,7 +78,7 @@ def _hub(ledger: Ledger, view: View, state: HubState, now: float) -> None:
         started = view.cluster.scheduler.started or now
     ledger.edit_scheduler(
         instance=scheduler.id,
-        address=state.address,
+        address=state.address or view.cluster.scheduler.address,
         dashboard=state.dashboard or "",
         host=scheduler.host or "localhost",
         pid=scheduler.pid,

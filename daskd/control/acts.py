@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from daskd.crashpoints import reached
 from daskd.drivers.protocol import Batch, Driver, Member, Outcome, Payload, Result
 from daskd.model.cluster import Cause, Cluster, End, Handle, Instance, Record, Role, State
 from daskd.model.names import new_instance_id
@@ -63,11 +64,14 @@ class Acts:
 
     async def clean_up(self, cluster: Cluster) -> None:
         """Nothing of the cluster runs any more: remove its keys and scratch files; logs stay."""
+        reached("end.recorded")
         await self._of.site.unstage(cluster.uid)
+        reached("end.unstaged")
         await self._vault.forget(cluster.uid)
 
     async def _launch(self, cluster: Cluster, group: WorkerGroupSpec | None, count: int, address: str) -> None:
         await self._stage(cluster)
+        reached("launch.staged")
         batch = self._batch(cluster, group, count, address)
         handles = await self._of.site.prepare(batch)
         now = time.time()
@@ -79,8 +83,11 @@ class Acts:
             lambda current: dataclasses.replace(current, next_ordinal=max(current.next_ordinal, ordinals)),
             instances=intents,
         )
+        reached("launch.intended")
         outcomes = await self._submit(batch, handles)
+        reached("launch.launched")
         await self._record(cluster, intents, outcomes)
+        reached("launch.recorded")
 
     async def _stage(self, cluster: Cluster) -> None:
         if self._staged:
@@ -184,7 +191,7 @@ class Acts:
 
     async def _cancel(self, ids: Sequence[str]) -> None:
         """A node that joins just now must not be ended as one that waits: the fence settles it."""
-        free = list(ids)
+        waiting, joined = list(ids), list[str]()
         hub = self._of.hub
         if hub is not None and hub.view.state is not None:
             try:
@@ -192,9 +199,13 @@ class Acts:
             except LinkError as error:
                 log.info("the fence was not answered; asked again", trouble=error.words)
                 return
-            free = [key for key in ids if answers.get(key) == "fenced"]
-        if free:
-            await self._terminate(Terminate(tuple(free)))
+            waiting = [key for key in ids if answers.get(key) == "fenced"]
+            joined = [key for key in ids if answers.get(key) == "joined"]
+            reached("cancel.fenced")
+        if waiting:
+            await self._terminate(Terminate(tuple(waiting)))
+        if joined:
+            await self._retire(Retire(tuple(joined)))
 
     async def _retire(self, action: Retire) -> None:
         hub = self._of.hub
@@ -205,6 +216,7 @@ class Acts:
         fresh = [dataclasses.replace(i, retiring=now) for i in chosen if i.retiring is None]
         if fresh:
             await self._of.commit(instances=fresh)
+        reached("retire.intended")
         for instance in chosen:
             self._of.asked[instance.id] = now
         names = [name for instance in chosen for name in instance.workers]
@@ -213,6 +225,7 @@ class Acts:
         except LinkError as error:
             log.info("the retirement was not answered; asked again", trouble=error.words)
             return
+        reached("retire.asked")
         refused = [
             (instance, answers[name].words)
             for instance in chosen
@@ -242,6 +255,7 @@ class Acts:
         fresh = [dataclasses.replace(i, stopping=now) for i in chosen if i.stopping is None]
         if fresh:
             await self._of.commit(instances=fresh)
+        reached("terminate.intended")
         if action.force:
             self._of.forced.update({instance.id: now for instance in chosen})
         handles = [instance.handle for instance in chosen]
@@ -251,6 +265,7 @@ class Acts:
         except Exception as error:  # asked again, with force, until it is seen to have ended
             log.exception("an end could not be asked for", driver=self._driver.name)
             outcomes = [Outcome(handle, Result.UNSURE, str(error) or repr(error)) for handle in handles]
+        reached("terminate.asked")
         unwilling = [outcome for outcome in outcomes if outcome.result in (Result.REFUSED, Result.UNSURE)]
         if unwilling:
             await self._told_of(unwilling)

@@ -19,7 +19,7 @@ from .view import HubView
 
 log = structlog.get_logger(__name__)
 
-STATE_WAIT = 45.0
+STATE_WAIT = 10.0
 FIRST_PAUSE, MOST_PAUSE = 0.05, 5.0
 CONNECT_PAUSE = 0.2
 """A scheduler that has never answered is being started: it is asked often."""
@@ -67,15 +67,16 @@ class Hub:
     async def _listen(self) -> None:
         pause = FIRST_PAUSE
         while True:
+            heard = self.view.heard
             try:
                 hello = await self.link.hello()
                 self._set(versions=hello.versions)
                 await self._follow()
             except LinkError as error:
                 self._trouble(error)
-                known = self.view.state is not None
-                await asyncio.sleep(pause if known else min(pause, CONNECT_PAUSE))
-                pause = FIRST_PAUSE if self.view.connected else min(pause * 2, MOST_PAUSE)
+            most = MOST_PAUSE if self.view.state is not None else CONNECT_PAUSE
+            pause = FIRST_PAUSE if self.view.heard != heard else min(pause * 2, most)
+            await asyncio.sleep(pause)
 
     async def _follow(self) -> None:
         since: int | None = None

@@ -9,8 +9,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ByteSize, TypeAdapter, ValidationError
 
 _BYTES = TypeAdapter(ByteSize)
-_DURATION = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>ms|s|m|min|h|d)?", re.ASCII)
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[a-z]+)?", re.ASCII)
+_UNITS = {
+    ("ms", "millisecond", "milliseconds"): 0.001,
+    ("s", "sec", "second", "seconds"): 1.0,
+    ("m", "min", "minute", "minutes"): 60.0,
+    ("h", "hour", "hours"): 3600.0,
+    ("d", "day", "days"): 86_400.0,
+    ("w", "week", "weeks"): 604_800.0,
+}
+_SECONDS = {name: seconds for names, seconds in _UNITS.items() for name in names}
 _MOST_BYTES = 1 << 60
 
 
@@ -56,8 +64,10 @@ def parse_seconds(value: object) -> float:
     ValueError
         When it is no duration, negative or not finite.
     """
-    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
-        return float(match["number"]) * _SECONDS[match["unit"] or "s"]
+    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip().lower())):
+        scale = _SECONDS.get(match["unit"] or "s")
+        if scale is not None:
+            return float(match["number"]) * scale
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= 0:
         return float(value)
     raise ValueError(f'{value!r} is no duration: write seconds, or "30s", "5 min", "12h", "1d"')

@@ -1,13 +1,14 @@
-"""The node's side of the scheduler's process: asking to join, telling what happens to workers."""
+"""The node's side of the scheduler's process: asking to join, telling of workers, noticing its end."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
-from typing import Any
 
-from distributed.core import rpc
+from distributed.comm import Comm, CommClosedError, connect
+from distributed.core import send_recv
 from distributed.security import Security
 from distributed.versions import get_versions
 
@@ -43,14 +44,16 @@ class Hub:
         self._connection_args = security.get_connection_args("worker")
         self._spec = spec
         self._events: asyncio.Queue[tuple[str, str]] = asyncio.Queue(EVENTS_KEPT)
+        self._joined: Comm | None = None
         self.address: str | None = None
 
-    async def _call(self, address: str, op: str, **message: Any) -> Any:
-        async with rpc(address, timeout=ANSWER_TIMEOUT, connection_args=self._connection_args) as scheduler:
-            return await asyncio.wait_for(getattr(scheduler, op)(**message), ANSWER_TIMEOUT)
+    async def _connect(self, address: str) -> Comm:
+        return await connect(address, timeout=ANSWER_TIMEOUT, **self._connection_args)
 
     async def join(self, address: str) -> None:
         """Ask the scheduler at `address` whether this instance may bring workers.
+
+        The connection stays open, so that its end tells of the scheduler's.
 
         Raises
         ------
@@ -59,11 +62,13 @@ class Hub:
         Unreachable
             If there is no answer, or one that is no answer.
         """
+        self.leave()
         spec = self._spec
         try:
-            answer = await self._call(
-                address,
-                "daskd_join",
+            self._joined = await self._connect(address)
+            asking = send_recv(
+                self._joined,
+                op="daskd_join",
                 instance=spec.instance,
                 incarnation=spec.incarnation,
                 group=spec.group,
@@ -72,6 +77,7 @@ class Hub:
                 host=spec.host,
                 versions=versions(),
             )
+            answer = await asyncio.wait_for(asking, ANSWER_TIMEOUT)
         except asyncio.TimeoutError as error:
             words = f"{address} did not answer daskd_join in {ANSWER_TIMEOUT:g} s: busy, or no scheduler of daskd"
             raise Unreachable("dask", words) from error
@@ -83,6 +89,21 @@ class Hub:
         if result != "ok":
             raise Unreachable("dask", f"{address} answered daskd_join with {answer!r:.200}")
         self.address = address
+
+    def leave(self) -> None:
+        """Let the connection of the last join go."""
+        if self._joined is not None:
+            self._joined.abort()
+            self._joined = None
+
+    async def lost(self) -> None:
+        """Return once the connection of the last join is gone; a worker that is busy may notice far later."""
+        if self._joined is None:
+            return
+        # A scheduler sends nothing here of its own; were it to, the connection would still be there.
+        with contextlib.suppress(CommClosedError, OSError):
+            while True:
+                await self._joined.read()
 
     def tell(self, event: str, words: str) -> None:
         """Queue an event for the scheduler; the log has it whether or not it gets there."""
@@ -98,8 +119,14 @@ class Hub:
             if self.address is None:
                 continue
             try:
-                await self._call(
-                    self.address, "daskd_node_event", instance=self._spec.instance, event=event, words=words
-                )
+                await asyncio.wait_for(self._send(self.address, event, words), ANSWER_TIMEOUT)
             except Exception as error:  # as in join; an event that is lost is in the log, and the loop goes on
                 logger.warning("the scheduler did not take the event %s: %s", event, error)
+
+    async def _send(self, address: str, event: str, words: str) -> None:
+        comm = await self._connect(address)
+        try:
+            told = {"instance": self._spec.instance, "event": event, "words": words}
+            await send_recv(comm, op="daskd_node_event", close=True, **told)
+        finally:
+            comm.abort()

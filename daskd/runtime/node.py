@@ -103,14 +103,22 @@ class Node:
             words = f"this node's certificates can't be read: {error}; they are damaged or were not delivered"
             raise Ended(ExitCode.TLS_REFUSED, words) from error
         await self._join(self._spec.join_timeout, ExitCode.NOT_REACHED)
-        tasks = [asyncio.create_task(self._keep(name)) for name in self._spec.workers]
-        delivery = asyncio.create_task(self._hub.deliver())
+        parts = (self._keep_all(), self._hub.deliver(), self._watch_scheduler())
+        tasks = {asyncio.create_task(part) for part in parts}
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            await _cancel(tasks)
+            self._hub.leave()
+
+    async def _keep_all(self) -> None:
+        tasks = {asyncio.create_task(self._keep(name)) for name in self._spec.workers}
         try:
             await asyncio.gather(*tasks)
         finally:
-            for task in (*tasks, delivery):
-                task.cancel()
-            await asyncio.gather(*tasks, delivery, return_exceptions=True)
+            await _cancel(tasks)
 
     async def _join(self, seconds: float, otherwise: ExitCode) -> None:
         """Join within `seconds`, telling at once what is in the way, or end with the code `otherwise`."""
@@ -164,11 +172,19 @@ class Node:
             if end is NannyEnd.LOST_SCHEDULER:
                 logger.warning("worker %s lost its scheduler", name)
                 await self._regain(time.monotonic())
+                await asyncio.sleep(pace.ended(in_place=True))
                 continue
             self._hub.tell("worker-failed", f"worker {name}: {words}")
             self._note(f"worker {name}: {words}", log=False)
             await asyncio.sleep(pace.ended(in_place=False))
             await self._check_scheduler()
+
+    async def _watch_scheduler(self) -> None:
+        """Notice a dead scheduler even while no worker can, as when a task holds the interpreter's lock."""
+        while True:
+            await self._hub.lost()
+            logger.warning("the connection with the scheduler broke")
+            await self._regain(time.monotonic())
 
     async def _check_scheduler(self) -> None:
         """A worker that fails may do so for want of a scheduler: then this node is to end, not to retry."""
@@ -239,6 +255,12 @@ class Node:
             write_report(self._directory, Report(self._spec.instance, phase, failure=self._failure))
         except OSError as error:
             logger.warning("report.json can't be written: %s", error)
+
+
+async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def main(spec: NodeSpec, directory: str) -> ExitCode:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import cast
 
 import click
 
 from daskd_client import AsyncDaskd
-from daskd_client.types import Change, Event, WatchKind
+from daskd_client.types import Event, WatchKind
 
 from ..framing import Example, cluster_argument, command
 from ..render import events as rendering
@@ -55,8 +54,7 @@ async def follow(daskd: AsyncDaskd, name: str) -> AsyncIterator[Event]:
     uid = (await daskd.get(name)).uid
     told = 0
     ended = False
-    watch = daskd.watch(uid, include_events=True)
-    async with aclosing(cast("AsyncGenerator[Change, None]", watch)) as changes:
+    async with aclosing(daskd.watch(uid, include_events=True)) as changes:
         async for change in changes:
             ended = ended or (change.cluster is not None and has_ended(change.cluster))
             # What was before the watch began, or began anew, is in the list only; so is the last of an ended cluster,

@@ -59,7 +59,8 @@ def steady_to_start(memory: ClassMemory, span: float) -> float:
 
 
 def _window(span: float) -> float:
-    return next((tau for tau in WINDOWS if tau >= span), WINDOWS[-1])
+    """The window nearest to ``span``, by ratio; rises with it."""
+    return min(WINDOWS, key=lambda tau: abs(math.log(tau / max(span, WINDOWS[0]))))
 
 
 def climb(stairs: Staircase, now: float, level: int, window: float) -> Staircase:

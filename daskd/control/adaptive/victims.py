@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from daskd.control.adaptive.standing import Standing, limit
+from daskd.control.adaptive.standing import Standing
 from daskd.model.adaptive import Billing, Instance, InstanceState, Policy, Reason, Snapshot, WorkerRow
 
 
@@ -56,7 +56,7 @@ def _rank(instance: Instance, rows: Sequence[WorkerRow]) -> tuple[bool, bool, in
     end = math.inf if instance.expected_end is None else instance.expected_end
     return (
         any(row.long_running or row.actors for row in rows),
-        not all(row.idle for row in rows),
+        not _idle(rows),
         sum(row.unique for row in rows),
         end,
         instance.id,
@@ -77,6 +77,8 @@ def surplus_victims(
     """
     each = standing.group.workers_per_instance
     surplus = max(0, standing.have - keep) // each
+    if not surplus:
+        return Victims(), Reason.HOLD
     useful = max(0, standing.supply + standing.awaited - keep)
     awaited = min(surplus, len(standing.pending), useful // each)
     cancel: list[Instance] = []
@@ -126,27 +128,51 @@ def _may_go(row: WorkerRow, named: set[str], policy: Policy, snapshot: Snapshot,
 def _to_drain(
     standing: Standing, count: int, useful: int, eligible: Sequence[Instance], aim: float
 ) -> tuple[list[Instance], Reason]:
-    """The first ``count`` of the eligible ones, as long as the rest hold all data and keep their supply."""
-    stay = {item.id: standing.rows[item.id] for item in standing.running}
+    """The first ``count`` of the eligible ones, as long as the rest hold all data and keep their supply.
+
+    Where idle ones may go, now or in a moment, no busy one goes in their place.
+    """
+    rows = standing.rows
+    busy_left = count - sum(_idle(rows[item.id]) for item in standing.running)
+    room = _Room.of(row for some in rows.values() for row in some)
     chosen: list[Instance] = []
     held_back = Reason.KEPT_BUSY if count > 0 else Reason.HOLD
-    for item in sorted(eligible, key=lambda item: _rank(item, standing.rows[item.id])):
-        supplies = standing.supplied_by(item)
-        if len(chosen) >= count or supplies > useful:
+    for item in sorted(eligible, key=lambda item: _rank(item, rows[item.id])):
+        supplies, busy = standing.supplied_by(item), not _idle(rows[item.id])
+        if len(chosen) >= count or supplies > useful or (busy and busy_left <= 0):
             continue
-        rest = {name: rows for name, rows in stay.items() if name != item.id}
-        if not _hold(rest, standing.nbytes, aim):
+        rest = room.without(rows[item.id])
+        if not rest.holds(standing.nbytes, aim):
             held_back = Reason.KEPT_DATA
             continue
-        stay = rest
+        room = rest
         chosen.append(item)
         useful -= supplies
+        busy_left -= busy
     return chosen, held_back
 
 
-def _hold(rows: Mapping[str, Sequence[WorkerRow]], nbytes: int, aim: float) -> bool:
-    """Whether workers can hold that many bytes without being filled beyond the aim."""
-    if not nbytes:
-        return True
-    room = limit(row for some in rows.values() for row in some)
-    return room is None or nbytes <= aim * room
+def _idle(rows: Sequence[WorkerRow]) -> bool:
+    return all(row.idle for row in rows)
+
+
+@dataclass(frozen=True)
+class _Room:
+    """What workers that take tasks can hold: bytes, and how many of them have no limit."""
+
+    nbytes: int
+    unlimited: int
+
+    @classmethod
+    def of(cls, rows: Iterable[WorkerRow]) -> _Room:
+        limits = [row.limit for row in rows if row.status == "running"]
+        return cls(sum(limits), limits.count(0))
+
+    def without(self, rows: Iterable[WorkerRow]) -> _Room:
+        """What is left when some of the workers go."""
+        gone = _Room.of(rows)
+        return _Room(self.nbytes - gone.nbytes, self.unlimited - gone.unlimited)
+
+    def holds(self, nbytes: int, aim: float) -> bool:
+        """Whether that many bytes fill the workers to no more than the aim."""
+        return not nbytes or self.unlimited > 0 or nbytes <= aim * self.nbytes

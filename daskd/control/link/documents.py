@@ -102,7 +102,7 @@ class HubState(_Document):
     rev: Count
     t: Time
     phase: Short
-    address: Short
+    address: Short | None = None
     dashboard: Short | None = None
     nodes: tuple[HubNode, ...] = Field(default=(), max_length=100_000)
     workers: tuple[HubWorker, ...] = Field(default=(), max_length=100_000)

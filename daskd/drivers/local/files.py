@@ -6,10 +6,9 @@ import json
 import os
 import shutil
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
-
-import daskd.runtime
 
 MOST_BYTES = 64 * 1024
 """No file that a runtime writes for us is read further than this."""
@@ -81,8 +80,9 @@ class ClusterFiles:
         if not self.runtime.exists():
             unfinished = self.folder / f".runtime.{os.getpid()}"
             shutil.rmtree(unfinished, ignore_errors=True)
-            source = Path(daskd.runtime.__file__).parent
-            shutil.copytree(source, unfinished / "daskd_runtime", ignore=shutil.ignore_patterns("__pycache__"))
+            # found, not imported: the daemon never loads what speaks Dask
+            with resources.as_file(resources.files("daskd") / "runtime") as source:
+                shutil.copytree(source, unfinished / "daskd_runtime", ignore=shutil.ignore_patterns("__pycache__"))
             unfinished.rename(self.runtime)
 
     def unstage(self) -> None:
