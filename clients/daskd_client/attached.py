@@ -139,6 +139,8 @@ class AttachedCluster(BaseCluster):
         DeadlineExceeded
             It is being ended, but is not gone yet.
         """
+        if self.status is Status.closed:  # left before, and may run on
+            return self.sync(self._end_record, timeout)
         return self._leave(lambda: self._end(timeout), None)
 
     def _leave(self, how: Callable[[], Awaitable[None]], timeout: float | None) -> Any:
@@ -148,21 +150,23 @@ class AttachedCluster(BaseCluster):
             done = self.sync(how, callback_timeout=timeout)
         except RuntimeError:
             return None  # the loop was closed at the process's end, and the connections with it
-        if not self.asynchronous:
-            self._loop_runner.stop()
+        finally:
+            if not self.asynchronous:
+                self._loop_runner.stop()
         return done
 
     async def _end(self, timeout: float | None = _ENDED_WITHIN) -> None:
-        daskd, record = self._view.daskd, self._view.record
-        if not record.uid:  # it was not started yet, by this object: there may be one by that name
+        if not self.uid:  # this object has not come to its cluster yet
             await self._started()
-            record = self._view.record
         self.status = Status.closing
         try:
-            with suppress(ClusterNotFound):
-                await wait_for_end(daskd, await daskd.delete(record.uid), timeout)
+            await self._end_record(timeout)
         finally:
             await self._close()
+
+    async def _end_record(self, timeout: float | None) -> None:
+        with suppress(ClusterNotFound):  # so long gone that it is forgotten
+            await wait_for_end(self._view.daskd, await self._view.daskd.delete(self.uid), timeout)
 
     async def _close(self) -> None:
         if self.status is Status.closed:

@@ -115,6 +115,14 @@ def test_shutdown_ends_the_cluster(make: Make, name: str, shared_daemon: DaemonP
     assert cluster.status is Status.closed
 
 
+def test_shutdown_ends_what_was_left_before(make: Make, name: str, shared_daemon: DaemonProcess) -> None:
+    """`shutdown` means the cluster's end even of an object that was closed already."""
+    cluster = make(name)
+    cluster.close()
+    cluster.shutdown()
+    assert record_of(shared_daemon, cluster.uid).phase is Phase.STOPPED
+
+
 def test_client_shutdown_ends_the_cluster(make: Make, name: str, shared_daemon: DaemonProcess) -> None:
     """`Client(cluster).shutdown()` means the cluster's end, though it calls the `close` that detaches."""
     cluster = make(name)
