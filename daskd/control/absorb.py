@@ -176,7 +176,8 @@ def _here(ledger: Ledger, node: Instance, workers: list[HubWorker], now: float) 
     joined = max(launched, min(joined, now))
     ledger.edit_instance(node.id, joined=joined)
     group = ledger.cluster.group(node.group)
-    ledger.edit_group(node.group, start_times=(*group.start_times, joined - launched)[-START_TIMES:])
+    times = (*group.start_times, joined - launched)[-START_TIMES:]
+    ledger.edit_group(node.group, start_times=times, last_join=joined)
 
 
 def _forward(ledger: Ledger, view: View, event: FactEvent, now: float) -> None:
