@@ -141,7 +141,8 @@ class ClusterView:
             try:
                 await self.refresh()
                 failures = 0
-            except OSError as error:
+            except Exception as error:
+                # The edge of a loop that must not end: a scheduler runs users' code, and may answer anything.
                 failures = min(failures + 1, 5)
                 logger.debug("The scheduler of cluster %s does not answer: %s", self.record.name, error)
                 with suppress(DaskdError):

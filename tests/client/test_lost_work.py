@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from jupyter_client.manager import KernelManager
 from daskd_client import RebindingClient, RemoteCluster
 
 from ..daemon_process import DaemonProcess, until
-from .tasks import behind, fail
+from .tasks import behind, fail, increment
 
 ROOT = Path(__file__).parents[2]
 
@@ -216,6 +218,19 @@ def test_the_same_call_in_a_new_session_joins_what_runs(cluster: RemoteCluster, 
         gate.touch()
         assert future.result(60) == 100
     assert Path(f"{gate}.begun").read_text().split().count("100") == 1
+
+
+def test_futures_of_a_dead_scheduler_are_cancelled(cluster: RemoteCluster, gate: Path) -> None:
+    """What died with its scheduler is told so and waits for nothing; the same client computes with the next one."""
+    with cluster.get_client() as client:
+        future = client.submit(behind, str(gate), 1)
+        assert client.submit(increment, 1).result(60) == 2
+        assert cluster.record.scheduler is not None
+        os.kill(cluster.record.scheduler.pid, signal.SIGKILL)
+        with pytest.raises(CancelledError):
+            future.result(60)
+        assert client.submit(increment, 2).result(60) == 3
+        until(lambda: len(cluster.scheduler_info["workers"]) == 1, "the object follows the new scheduler")
 
 
 def _break(client: Client) -> None:

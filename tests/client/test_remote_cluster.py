@@ -30,7 +30,7 @@ from daskd_client import (
 from daskd_client.discovery import discover
 from daskd_client.types import Cluster, Phase
 
-from ..daemon_process import DaemonProcess, until
+from ..daemon_process import DaemonProcess, daemon_process, until
 from .tasks import increment
 
 Make = Callable[..., Any]
@@ -72,6 +72,19 @@ def test_workers_are_like_this_process(make: Make, name: str) -> None:
         assert set(client.run(lambda: sys.executable).values()) == {sys.executable}
 
 
+def test_what_a_profile_fixes_goes_before_what_this_process_is_like(name: str, tmp_path: Path) -> None:
+    """A profile that fixes the working directory is no error where the user said none, and is one where they did."""
+    with daemon_process(
+        f'[profiles.default]\nfixed = ["cwd"]\n[profiles.default.spec]\ncwd = "{tmp_path}"\n'
+    ) as daemon:
+        daemon.start()
+        with RemoteCluster(name, n_workers=1, address=daemon.address) as cluster, Client(cluster) as client:
+            client.wait_for_workers(1, timeout=60)
+            assert set(client.run(os.getcwd).values()) == {str(tmp_path)}
+        with pytest.raises(InvalidSpec, match="fixes it"):
+            RemoteCluster(f"{name}-2", cwd="/", address=daemon.address)
+
+
 def test_a_cluster_without_a_name_is_given_one(make: Make) -> None:
     """The name is optional: the daemon makes one up, and the object knows it."""
     cluster = make()
@@ -86,8 +99,10 @@ def test_closing_detaches(make: Make, attach: Make, name: str, shared_daemon: Da
     with attach(name):
         pass
     forgotten = RemoteCluster.attach(name, address=shared_daemon.address)
+    loop = forgotten.loop.asyncio_loop
     del forgotten
     gc.collect()
+    until(loop.is_closed, "nothing of the forgotten object runs")
     assert record_of(shared_daemon, cluster.uid).phase is Phase.RUNNING
     assert not record_of(shared_daemon, cluster.uid).delete_requested
 
@@ -98,6 +113,14 @@ def test_shutdown_ends_the_cluster(make: Make, name: str, shared_daemon: DaemonP
     cluster.shutdown()
     assert record_of(shared_daemon, cluster.uid).phase is Phase.STOPPED
     assert cluster.status is Status.closed
+
+
+def test_shutdown_ends_what_was_left_before(make: Make, name: str, shared_daemon: DaemonProcess) -> None:
+    """`shutdown` means the cluster's end even of an object that was closed already."""
+    cluster = make(name)
+    cluster.close()
+    cluster.shutdown()
+    assert record_of(shared_daemon, cluster.uid).phase is Phase.STOPPED
 
 
 def test_client_shutdown_ends_the_cluster(make: Make, name: str, shared_daemon: DaemonProcess) -> None:

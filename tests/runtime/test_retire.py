@@ -59,9 +59,7 @@ async def test_a_busy_worker_finishes_what_runs_and_gets_nothing_new(tmp_path):
     gate = tmp_path / "gate"
     async with a_cluster(2) as hub, a_client(hub) as client:
         running = await running_on(hub, client, "w-1", str(gate))
-        queued = [
-            client.submit(inc, i, workers=["w-1"], allow_other_workers=True, pure=False) for i in range(5)
-        ]
+        queued = [client.submit(inc, i, workers=["w-1"], allow_other_workers=True, pure=False) for i in range(5)]
         await until(lambda: len(worker_of(hub, "w-1").processing) > 1)
         assert begin(hub, "w-1") == {"w-1": "draining"}
         assert await client.gather(queued) == [1, 2, 3, 4, 5]
