@@ -69,13 +69,11 @@ def _is_scaled(cluster: Cluster, name: str, n_workers: int) -> bool:
 
 
 def hopeless(cluster: Cluster, goal: Goal) -> bool:
-    """Whether a cluster can't get there any more: it has ended, or its end was asked for.
+    """Whether a cluster can't get there any more: it has ended.
 
-    One that stops by itself is followed to its end: only there it says whether it failed, and why.
+    One that stops is followed to its end, for only there it says whether it failed, and why.
     """
-    if goal.ends:
-        return False
-    return cluster.ended or (cluster.phase is Phase.STOPPING and cluster.delete_requested)
+    return cluster.ended and not goal.ends
 
 
 def progress(cluster: Cluster, goal: Goal) -> str:

@@ -15,17 +15,20 @@ EVERY = 1.0
 
 
 def is_overdue(cluster: Cluster, now: float) -> bool:
-    """Whether it has been idle for its time-out. What waits for a lost client's return is not idle: the scheduler
-    says `idle_since` only where no such work is held."""
+    """Whether it has been idle for its time-out.
+
+    What waits for a lost client's return is not idle: the scheduler says `idle_since` only where no such work is
+    held. Nor is a cluster whose workers are still on their way: the clock starts anew when they have come.
+    """
     timeout = cluster.spec.idle_timeout
-    return bool(
-        timeout
-        and not cluster.stop
-        and cluster.phase is Phase.RUNNING
-        and cluster.scheduler.heard is None
-        and cluster.idle_since is not None
-        and now - cluster.idle_since >= timeout
-    )
+    if not timeout or cluster.stop or cluster.phase is not Phase.RUNNING:
+        return False
+    if cluster.scheduler.heard is not None or cluster.idle_since is None:
+        return False
+    if any(group.pending and not group.failures for group in cluster.groups):
+        return False
+    since = max(cluster.idle_since, *(group.last_join or 0.0 for group in cluster.groups))
+    return now - since >= timeout
 
 
 class IdleWatch:
@@ -62,7 +65,7 @@ class IdleWatch:
             await asyncio.sleep(EVERY)
 
     async def _end(self, cluster: Cluster, now: float) -> None:
-        words = f"idle for {now - (cluster.idle_since or now):.0f} s, longer than its idle timeout"
+        words = f"idle for its idle timeout of {cluster.spec.idle_timeout:g} s"
         event = NewEvent("IDLE_TIMEOUT", words, facts={"idle_timeout": str(cluster.spec.idle_timeout)})
         await self._store.update(
             cluster.uid,

@@ -188,6 +188,8 @@ class Group:
         Counts of workers, as last reconciled.
     start_times
         The last nine times, in seconds, from launch to joined.
+    last_join
+        When one of its nodes last joined, unix seconds.
     """
 
     name: str
@@ -199,6 +201,7 @@ class Group:
     running: int = 0
     ending: int = 0
     start_times: tuple[float, ...] = ()
+    last_join: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

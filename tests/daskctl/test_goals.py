@@ -75,23 +75,18 @@ def test_a_cluster_has_ended_when_nothing_of_it_runs(cluster: Cluster, reached: 
 
 
 @pytest.mark.parametrize(
-    ("phase", "delete_requested", "hopeless"),
+    ("phase", "hopeless"),
     [
-        (Phase.PENDING, False, False),
-        (Phase.RUNNING, False, False),
-        (Phase.RUNNING, True, False),
-        (Phase.STOPPING, False, False),
-        (Phase.STOPPING, True, True),
-        (Phase.STOPPED, False, True),
-        (Phase.FAILED, False, True),
+        (Phase.PENDING, False),
+        (Phase.RUNNING, False),
+        (Phase.STOPPING, False),
+        (Phase.STOPPED, True),
+        (Phase.FAILED, True),
     ],
 )
-def test_a_cluster_that_ends_or_failed_never_gets_its_workers(
-    phase: Phase, delete_requested: bool, hopeless: bool
-) -> None:
-    """So nobody waits for them for ever; one that stops by itself is yet to say whether it failed."""
-    cluster = Cluster(phase=phase, delete_requested=delete_requested)
-    assert waiting.hopeless(cluster, waiting.started()) is hopeless
+def test_an_ended_cluster_never_gets_its_workers(phase: Phase, hopeless: bool) -> None:
+    """So nobody waits for them for ever; one that stops is yet to say whether it failed."""
+    assert waiting.hopeless(Cluster(phase=phase), waiting.started()) is hopeless
 
 
 def test_progress_tells_phase_counts_and_what_hinders() -> None:

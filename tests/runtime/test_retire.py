@@ -193,26 +193,15 @@ async def test_a_worker_that_dies_while_it_drains_is_removed_not_retired(tmp_pat
         assert await running == 0
 
 
-<<<<<<< HEAD
-async def test_a_worker_process_that_retires_is_not_started_again():
-    """The nanny of a retired worker closes with it, though its task was cut off in the middle."""
-=======
 async def test_a_worker_process_that_retires_is_not_started_again(tmp_path):
     """The nanny of a retired worker closes with it and starts no other, though a task was cut off."""
     gate = tmp_path / "gate"
->>>>>>> hub
     async with (
         a_cluster(1) as hub,
         a_client(hub) as client,
         Nanny(hub.scheduler.address, nthreads=1, name="n-0", host="127.0.0.1", dashboard=False) as nanny,
     ):
-<<<<<<< HEAD
-        gate = str(uuid.uuid4())  # never there: the process ends though its task does not
-        future = client.submit(gated.behind, gate, 0, workers=["n-0"], allow_other_workers=True)
-        await until(lambda: worker_of(hub, "n-0").executing)
-=======
         running = await running_on(hub, client, "n-0", str(gate))
->>>>>>> hub
         begin(hub, "n-0", drain=0)
         await until(lambda: left(hub).get("n-0") == "retired")
         gate.touch()

@@ -16,8 +16,6 @@ import pytest
 
 from ..daemon_process import DaemonProcess, daemon_process, until
 
-pytestmark = pytest.mark.real
-
 
 def serve(*argv: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run `daskd serve`, which is expected to refuse."""

@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from ..daemon_process import DaemonProcess, until
-
-pytestmark = pytest.mark.real
 
 
 def test_a_cluster_runs_on_through_the_daemons_kill(daemon: DaemonProcess, daskctl: Callable[..., Any]) -> None:
