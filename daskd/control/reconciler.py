@@ -35,6 +35,8 @@ log = structlog.get_logger(__name__)
 
 REMEMBER_EVERY = 10.0
 ERROR_PAUSE = 2.0
+WORDLESS = 3
+"""Intervals in which a new policy may be without a word from the scheduler before it decides without one."""
 
 
 class Reconciler:
@@ -205,10 +207,12 @@ class Reconciler:
         """Let the policy decide, when its interval is over or the hub has something new to say."""
         assert self.hub is not None
         assert ledger.cluster.adaptive is not None
-        interval = policy.effective(ledger.cluster.adaptive.policy, self.settings).interval
+        in_force = ledger.cluster.adaptive
+        interval = policy.effective(in_force.policy, self.settings).interval
         snapshot = self.hub.snapshot
         fresh = snapshot is not None and snapshot.received > self._decided
-        if view.hub.state is None or (now - self._decided < interval and not fresh):
+        early = snapshot is None and now - in_force.since < WORDLESS * interval
+        if view.hub.state is None or early or (now - self._decided < interval and not fresh):
             # between two decisions the last target stands, and nobody goes
             return Chosen(groups=frozenset({policy.group_of(ledger.cluster)})), interval
         if self._memory is None:
