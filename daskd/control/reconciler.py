@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 REMEMBER_EVERY = 10.0
 ERROR_PAUSE = 2.0
 WORDLESS = 3
-"""Intervals in which a new policy may be without a word from the scheduler before it decides without one."""
+"""Intervals that a policy, or a daemon, which has just begun waits for the scheduler's word before it decides without."""
 
 
 class Reconciler:
@@ -76,6 +76,7 @@ class Reconciler:
         self._decided = 0.0
         self._remembered = 0.0
         self._last_act = 0.0
+        self._began = time.time()
 
     def wake(self) -> None:
         """Something changed: look again."""
@@ -211,7 +212,7 @@ class Reconciler:
         interval = policy.effective(in_force.policy, self.settings).interval
         snapshot = self.hub.snapshot
         fresh = snapshot is not None and snapshot.received > self._decided
-        early = snapshot is None and now - in_force.since < WORDLESS * interval
+        early = snapshot is None and now - max(in_force.since, self._began) < WORDLESS * interval
         if view.hub.state is None or early or (now - self._decided < interval and not fresh):
             # between two decisions the last target stands, and nobody goes
             return Chosen(groups=frozenset({policy.group_of(ledger.cluster)})), interval
