@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 REMEMBER_EVERY = 10.0
 ERROR_PAUSE = 2.0
 WORDLESS = 3
-"""Intervals that a policy, or a daemon, which has just begun waits for the scheduler's word before it decides without."""
+"""Intervals that a policy or a daemon which has just begun waits for the scheduler's word before it does without."""
 
 
 class Reconciler:
