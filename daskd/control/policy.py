@@ -14,7 +14,6 @@ from .plan import Chosen, candidate
 from .settings import Settings
 from .view import View
 
-
 TOLD = frozenset({words.Reason.NO_WORD, words.Reason.AT_MAXIMUM, words.Reason.KEPT_DATA})
 """What is an event though the target stays. Of the rest (a lull, a graph that is taken in) the record alone tells."""
 
