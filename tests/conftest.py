@@ -13,6 +13,13 @@ import pytest
 from .daemon_process import DaemonProcess, daemon_process
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs a daemon is marked `real`."""
+    for item in items:
+        if {"daemon", "shared_daemon"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("real")
+
+
 @pytest.fixture
 def daemon() -> Iterator[DaemonProcess]:
     """A real daemon, ready; whatever it launched is gone after the test."""

@@ -75,9 +75,16 @@ def failure(error: DaskdError) -> Failure:
 
 
 def _words(error: DaskdError) -> list[str]:
-    lines = [error.message, *(f"  {problem.field}: {problem.words}" for problem in error.problems)]
-    if isinstance(error, ClusterFailed) and error.log_tail:
-        lines += ["The last lines of its log:", *(f"  {line}" for line in error.log_tail)]
+    lines = [error.message]
+    problems = [f"  {problem.field}: {problem.words}" for problem in error.problems]
+    if not all(problem.words in error.message for problem in error.problems):
+        lines += problems
+    elif len(problems) > 1:
+        # The message strings them together; a line each is easier to mend by.
+        lines = [f"{len(problems)} things are wrong:", *problems]
+    if isinstance(error, ClusterFailed):
+        tail = [f"  {line}" for line in error.log_tail if line not in error.message]
+        lines += ["The last lines of its log:", *tail] if tail else []
     return lines
 
 

@@ -69,8 +69,11 @@ def _is_scaled(cluster: Cluster, name: str, n_workers: int) -> bool:
 
 
 def hopeless(cluster: Cluster, goal: Goal) -> bool:
-    """Whether a cluster can't get there any more: it failed, or ends."""
-    return not goal.ends and cluster.phase in (Phase.STOPPING, Phase.STOPPED, Phase.FAILED)
+    """Whether a cluster can't get there any more: it has ended.
+
+    One that stops is followed to its end, for only there it says whether it failed, and why.
+    """
+    return cluster.ended and not goal.ends
 
 
 def progress(cluster: Cluster, goal: Goal) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from . import defaults
 from .api import AsyncDaskd
-from .cluster import RemoteCluster
-from .discovery import list_clusters
 from .errors import (
     ClusterExists,
     ClusterFailed,
@@ -28,9 +29,23 @@ from .errors import (
     UntrustedDaemon,
     WorkerNotFound,
 )
-from .rebinding import RebindingClient
+
+if TYPE_CHECKING:
+    from .cluster import RemoteCluster
+    from .discovery import list_clusters
+    from .rebinding import RebindingClient
 
 defaults.install()
+
+# These need distributed, whose import takes half a second that a command line has no use for.
+_LATER = {"RemoteCluster": "cluster", "RebindingClient": "rebinding", "list_clusters": "discovery"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_LATER[name]}", __name__), name)
+
 
 __all__ = [
     "AsyncDaskd",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 import urllib.parse
 import weakref
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from types import CodeType, FrameType
 from typing import Any
 
@@ -15,10 +17,11 @@ from distributed import Client
 from distributed.core import Status
 from distributed.deploy.cluster import Cluster as BaseCluster
 from distributed.security import Security
-from distributed.utils import NoOpAwaitable, format_dashboard_link
+from distributed.utils import NoOpAwaitable, format_dashboard_link, sync
 
 from . import types
 from .api import AsyncDaskd
+from .blocking import run_blocking
 from .creation import Opening
 from .defaults import choice, seconds, setting
 from .errors import ClusterNotFound
@@ -68,7 +71,8 @@ class AttachedCluster(BaseCluster):
         self._progress = Silent() if quiet else make_progress(setting("progress"))
         super().__init__(asynchronous=asynchronous, loop=loop, quiet=quiet, name=opening.name or None)
         keep_at_exit(self)
-        if not asynchronous:
+        self._owns_loop = not asynchronous
+        if self._owns_loop:
             self._loop_runner.start()
             try:
                 self.sync(self._started)
@@ -88,7 +92,10 @@ class AttachedCluster(BaseCluster):
         """Have it started once, however many wait for that."""
         if self._starting is None:
             self._starting = asyncio.ensure_future(self._start())
-        await asyncio.shield(self._starting)
+        if self._starting.done():
+            self._starting.result()
+        else:
+            await asyncio.shield(self._starting)
 
     async def _start(self) -> None:
         """Find or make the cluster, wait for its scheduler, connect."""
@@ -132,6 +139,8 @@ class AttachedCluster(BaseCluster):
         DeadlineExceeded
             It is being ended, but is not gone yet.
         """
+        if self.status is Status.closed:  # left before, and may run on
+            return self.sync(self._end_record, timeout)
         return self._leave(lambda: self._end(timeout), None)
 
     def _leave(self, how: Callable[[], Awaitable[None]], timeout: float | None) -> Any:
@@ -141,21 +150,23 @@ class AttachedCluster(BaseCluster):
             done = self.sync(how, callback_timeout=timeout)
         except RuntimeError:
             return None  # the loop was closed at the process's end, and the connections with it
-        if not self.asynchronous:
-            self._loop_runner.stop()
+        finally:
+            if not self.asynchronous:
+                self._loop_runner.stop()
         return done
 
     async def _end(self, timeout: float | None = _ENDED_WITHIN) -> None:
-        daskd, record = self._view.daskd, self._view.record
-        if not record.uid:  # it was not started yet, by this object: there may be one by that name
+        if not self.uid:  # this object has not come to its cluster yet
             await self._started()
-            record = self._view.record
         self.status = Status.closing
         try:
-            with suppress(ClusterNotFound):
-                await wait_for_end(daskd, await daskd.delete(record.uid), timeout)
+            await self._end_record(timeout)
         finally:
             await self._close()
+
+    async def _end_record(self, timeout: float | None) -> None:
+        with suppress(ClusterNotFound):  # so long gone that it is forgotten
+            await wait_for_end(self._view.daskd, await self._view.daskd.delete(self.uid), timeout)
 
     async def _close(self) -> None:
         if self.status is Status.closed:
@@ -182,10 +193,15 @@ class AttachedCluster(BaseCluster):
 
     def __del__(self) -> None:
         # Being forgotten is one way of leaving, hence no warning; what follows the cluster ends with the object.
-        if getattr(self, "status", Status.closed) is Status.running:
-            view = self._view
-            with suppress(RuntimeError):  # the loop is gone already
-                self.loop.add_callback(view.close)
+        if getattr(self, "status", Status.closed) is not Status.running or sys.is_finalizing():
+            return
+        with suppress(RuntimeError):  # the loop is gone already
+            if self._owns_loop:
+                # From a thread: this may be any, and the loop's own must not wait for its end.
+                forget = partial(_forget, self._view, self.loop, self._loop_runner)
+                threading.Thread(target=forget, name="daskd-forget", daemon=True).start()
+            else:
+                self.loop.add_callback(self._view.close)
 
     # -- what is known of it -------------------------------------------------------------------------------------------
 
@@ -215,8 +231,8 @@ class AttachedCluster(BaseCluster):
         return self._view.connection.scheduler_address or "<Not Connected>"
 
     @property
-    def security(self) -> Security | None:
-        """The keys to the cluster's own authority; None until it runs."""
+    def security(self) -> Security:
+        """The keys to the cluster's own authority; they come once it runs, and reach whoever has this by then."""
         return self._view.security
 
     @property
@@ -265,6 +281,15 @@ class AttachedCluster(BaseCluster):
 
     # -- how it is done ------------------------------------------------------------------------------------------------
 
+    def sync(self, func: Callable[..., Any], *args: Any, callback_timeout: Any = None, **kwargs: Any) -> Any:
+        """Run a coroutine function: wait for it, or hand out what is awaited within the event loop.
+
+        A closed object's loop has ended with it; what is asked of the daemon alone, such as logs, needs none.
+        """
+        if self.status is Status.closed and self.loop.asyncio_loop.is_closed():
+            return run_blocking(func(*args, **kwargs))
+        return super().sync(func, *args, callback_timeout=callback_timeout, **kwargs)
+
     def _do(self, function: Callable[..., Awaitable[None]], *args: Any) -> Any:
         """Run and wait; or, in the event loop, run as a task that may be awaited but is not always (widgets do not)."""
         if not self.asynchronous:
@@ -281,6 +306,13 @@ def _is_client_shutdown(frame: FrameType) -> bool:
     """Whether the code that calls is ``Client._shutdown``, the one caller of `close` that means the cluster's end."""
     code: CodeType = Client._shutdown.__code__
     return frame.f_code is code
+
+
+def _forget(view: ClusterView, loop: Any, runner: Any) -> None:
+    """Stop following a cluster whose object is gone, and the object's loop, unless a client still uses it."""
+    with suppress(RuntimeError, asyncio.TimeoutError):
+        sync(loop, view.close, callback_timeout=10)
+    runner.stop()
 
 
 def _call(function: Callable[[], None] | None) -> None:

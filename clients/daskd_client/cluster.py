@@ -10,7 +10,6 @@ from typing import Any
 
 from distributed import Client
 from distributed.core import Status
-from distributed.exceptions import WorkerStartTimeoutError
 from distributed.metrics import time
 from distributed.utils import Logs
 
@@ -19,9 +18,10 @@ from .adaptive import RemoteAdaptive
 from .attached import AttachedCluster
 from .creation import CreateOrAttach, Find
 from .defaults import choice, seconds, setting
-from .errors import InvalidArgument
+from .errors import DeadlineExceeded, InvalidArgument
 from .held import take_over
 from .logs import collect_logs
+from .progress import describe
 from .rebinding import RebindingClient
 from .request import adaptive_policy, cluster_spec
 from .waiting import end_error
@@ -310,7 +310,10 @@ class RemoteCluster(AttachedCluster):
             if running >= n_workers:
                 return
             if deadline is not None and time() > deadline:
-                raise WorkerStartTimeoutError(running, n_workers, limit)
+                raise DeadlineExceeded(
+                    f"{running} of {n_workers} workers joined within {limit:g} s. {describe(self._view.record)}.",
+                    facts={"name": self.name, "running": str(running), "wanted": str(n_workers)},
+                )
             await asyncio.sleep(_POLL)
 
     # -- work ----------------------------------------------------------------------------------------------------------

@@ -82,8 +82,8 @@ async def create(daskd: AsyncDaskd, name: str, spec: ClusterSpec) -> Cluster:
     try:
         return await daskd.create(name, full, request_id=request_id)
     except DaskdError as error:
-        fields = {problem.field.rpartition(".")[2].partition("[")[0] for problem in error.problems}
-        if not fields or not fields <= taken:
+        refused = taken & {problem.field for problem in error.problems}
+        if not refused:
             raise
-        left = {field: getattr(spec, field) for field in fields}
+        left = {field: getattr(spec, field) for field in refused}
         return await daskd.create(name, replace(full, **left), request_id=uuid.uuid4().hex)

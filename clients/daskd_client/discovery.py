@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
 from distributed.utils import NoOpAwaitable
 
 from .api import AsyncDaskd
+from .blocking import run_blocking
 from .cluster import RemoteCluster
 from .errors import DaemonUnavailable
 from .types import Cluster, Phase
@@ -70,16 +70,4 @@ def list_clusters(
         async with AsyncDaskd(address, token) as daskd:
             return await daskd.list_clusters(include_ended=include_ended)
 
-    return _run_anywhere(ask())
-
-
-def _run_anywhere(coroutine: Any) -> Any:
-    """Run a coroutine to its end, in a notebook's cell too, whose thread has a running loop."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(coroutine)
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(1, thread_name_prefix="daskd-list") as pool:
-        return pool.submit(asyncio.run, coroutine).result()
+    return run_blocking(ask())

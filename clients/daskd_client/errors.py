@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -163,8 +164,8 @@ class DaemonUnavailable(DaskdError, ConnectionError):
     reason = "DAEMON_UNAVAILABLE"
 
 
-class DeadlineExceeded(DaskdError, TimeoutError):
-    """The daemon, or the cluster, took longer than was allowed."""
+class DeadlineExceeded(DaskdError, asyncio.TimeoutError):
+    """The daemon, or the cluster, took longer than was allowed. A `distributed.TimeoutError` too."""
 
     reason = "DEADLINE_EXCEEDED"
 

@@ -8,8 +8,10 @@ import site
 import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from .defaults import seconds
@@ -53,7 +55,20 @@ def own_import_path() -> frozenset[str]:
     folders.update(site.getsitepackages() if hasattr(site, "getsitepackages") else ())
     if hasattr(site, "getusersitepackages"):
         folders.add(site.getusersitepackages())
-    return frozenset(os.path.realpath(folder) for folder in folders)
+    return frozenset(os.path.realpath(folder) for folder in folders | _named_in_pth_files(folders))
+
+
+def _named_in_pth_files(folders: set[str]) -> set[str]:
+    """What the ``.pth`` files of site folders add, such as packages installed to be edited."""
+    named: set[str] = set()
+    for folder in folders:
+        for file in Path(folder).glob("*.pth"):
+            with suppress(OSError, UnicodeDecodeError):
+                lines = file.read_text(encoding="utf-8").splitlines()
+                named.update(
+                    os.path.join(folder, line.strip()) for line in lines if not line.startswith(("#", "import"))
+                )
+    return named
 
 
 def import_path(entries: Sequence[str], cwd: str, own: frozenset[str]) -> tuple[str, ...]:

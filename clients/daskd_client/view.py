@@ -17,10 +17,10 @@ from typing import Any
 
 import distributed
 from distributed.objects import SchedulerInfo
-from distributed.security import Security
 
 from .api import AsyncDaskd
 from .errors import ClusterNotFound, DaskdError
+from .security import LateSecurity
 from .types import Cluster, Connection
 
 logger = logging.getLogger(__name__)
@@ -46,6 +46,8 @@ class ClusterView:
         What the daemon last said of the cluster.
     scheduler_info : dict
         What the scheduler last said of itself.
+    security : LateSecurity
+        The keys to the cluster's own authority.
     comm : distributed.core.rpc or None
         A connection to the scheduler; None before `open`.
     """
@@ -54,7 +56,7 @@ class ClusterView:
         self.daskd = daskd
         self.record = Cluster()
         self.connection = Connection()
-        self.security: Security | None = None
+        self.security = LateSecurity()
         self.scheduler_info: Any = {"workers": {}}
         self.comm: Any = None
         self._on_end = on_end
@@ -101,7 +103,7 @@ class ClusterView:
         if connection == self.connection and self.comm is not None:
             return
         old, self.connection = self.comm, connection
-        self.security = security_of(connection)
+        self.security.arrive(connection)
         # The address is the comm layer's: a scheduler started again at the same one is reached by the same object.
         self.comm = distributed.rpc(
             connection.scheduler_address, connection_args=self.security.get_connection_args("client")
@@ -139,20 +141,9 @@ class ClusterView:
             try:
                 await self.refresh()
                 failures = 0
-            except OSError as error:
+            except Exception as error:
+                # The edge of a loop that must not end: a scheduler runs users' code, and may answer anything.
                 failures = min(failures + 1, 5)
                 logger.debug("The scheduler of cluster %s does not answer: %s", self.record.name, error)
                 with suppress(DaskdError):
                     await self._connect()
-
-
-def security_of(connection: Connection) -> Security:
-    """The `Security` for a cluster's own authority; without one the scheduler takes plain connections."""
-    if not connection.tls_ca_certificate:
-        return Security(require_encryption=False)
-    return Security(
-        tls_ca_file=connection.tls_ca_certificate,
-        tls_client_cert=connection.tls_client_certificate,
-        tls_client_key=connection.tls_client_key,
-        require_encryption=True,
-    )

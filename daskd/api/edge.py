@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -13,7 +14,7 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError
 
-from daskd.model.errors import DaskdError, Unauthenticated
+from daskd.model.errors import DaskdError, LimitExceeded, Unauthenticated
 from daskd.security.authorize import Caller
 from daskd.security.tokens import Tokens
 
@@ -26,6 +27,7 @@ OPEN_SERVICES = frozenset({"grpc.health.v1.Health", "grpc.reflection.v1alpha.Ser
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,64}", re.ASCII)
 _BEARER = "bearer "
+_MOST_CALLS_PER_USER = 250  # of the 1,000 that the server takes at once: nobody's watches shut the others out
 _CALLER: ContextVar[Caller] = ContextVar("daskd_caller")
 
 
@@ -62,6 +64,7 @@ class Edge(grpc.aio.ServerInterceptor):
         self._tokens = tokens
         self._daemon_uid = daemon_uid
         self._max_message_bytes = max_message_bytes
+        self._calls: Counter[int] = Counter()
 
     async def intercept_service(
         self,
@@ -122,7 +125,8 @@ class Edge(grpc.aio.ServerInterceptor):
             if isinstance(request, _Unreadable):
                 raise request.error
             context.set_trailing_metadata(((REQUEST_ID_KEY, request_id),))
-            yield
+            with self._counted(caller):
+                yield
         except DaskdError as error:
             log.info("call refused", reason=error.reason, **_loggable(error))
             await refuse(context, error, request_id)
@@ -133,6 +137,23 @@ class Edge(grpc.aio.ServerInterceptor):
             log.exception("call failed")
             words = f"the daemon failed to serve {method}; its log says why under request id {request_id}"
             await refuse(context, DaskdError(words, facts={"request_id": request_id}), request_id)
+
+    @contextmanager
+    def _counted(self, caller: Caller) -> Iterator[None]:
+        uid = caller.identity.uid
+        if self._calls[uid] >= _MOST_CALLS_PER_USER:
+            raise LimitExceeded(
+                f"you have {self._calls[uid]} calls under way, and {_MOST_CALLS_PER_USER} are allowed: end some, such "
+                "as watches and followed logs",
+                facts={"used": str(self._calls[uid]), "allowed": str(_MOST_CALLS_PER_USER)},
+            )
+        self._calls[uid] += 1
+        try:
+            yield
+        finally:
+            self._calls[uid] -= 1
+            if not self._calls[uid]:
+                del self._calls[uid]
 
     def _authenticated(self, metadata: dict[str, str], context: grpc.aio.ServicerContext) -> Caller:
         header = metadata.get("authorization", "")

@@ -112,11 +112,12 @@ async def _check_limits(services: Services, caller: Caller, name: str) -> None:
             "raise `limits.max_clusters`",
             facts={"used": str(used), "allowed": str(limits.max_clusters)},
         )
-    if await services.store.count_live(None) >= limits.max_clusters_total:
+    total = await services.store.count_live(None)
+    if total >= limits.max_clusters_total:
         raise LimitExceeded(
-            f"this daemon may keep {limits.max_clusters_total} clusters, and does: try later, or ask the administrator "
-            "to raise `limits.max_clusters_total`",
-            facts={"allowed": str(limits.max_clusters_total)},
+            f"this daemon keeps {total} clusters, and may keep {limits.max_clusters_total}: try later, or ask the "
+            "administrator to raise `limits.max_clusters_total`",
+            facts={"used": str(total), "allowed": str(limits.max_clusters_total)},
         )
 
 

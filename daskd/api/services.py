@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -56,8 +57,11 @@ class Services:
     _under_way: set[asyncio.Task[Any]] = field(default_factory=set)
 
     async def to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run what must not be left by half when the caller goes away: recorded, but not woken."""
-        task = asyncio.ensure_future(work)
+        """Run what must not be left by half when the caller goes away: recorded, but not woken.
+
+        In a context of its own: a reconciler that starts in here is not to log as if it were this call, for ever.
+        """
+        task = contextvars.Context().run(asyncio.ensure_future, work)
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         return await asyncio.shield(task)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NoReturn
 
 import grpc
@@ -84,7 +85,7 @@ def details_of(error: errors.DaskdError) -> status_pb2.Status:
         error_details_pb2.BadRequest.FieldViolation(
             field=_cut(problem.field, _MOST_FACT), description=_cut(problem.words, _MOST_PROBLEM)
         )
-        for problem in error.problems
+        for problem in _problems(error)
     ]
     room = _MOST_DETAILS - status.ByteSize()
     fitting: list[error_details_pb2.BadRequest.FieldViolation] = []
@@ -104,6 +105,12 @@ async def refuse(context: grpc.aio.ServicerContext, error: errors.DaskdError, re
     trailing = ((REQUEST_ID_KEY, request_id), (DETAILS_KEY, details.SerializeToString()))
     await context.abort(code_of(error), details.message, trailing)
     raise AssertionError("abort returned")
+
+
+def _problems(error: errors.DaskdError) -> Sequence[errors.Problem]:
+    if not error.problems and isinstance(error, errors.InvalidArgument) and (field := error.facts.get("field")):
+        return (errors.Problem(field, error.words),)
+    return error.problems
 
 
 def _packed(message: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest) -> any_pb2.Any:

@@ -193,7 +193,7 @@ def cluster_message(cluster: Cluster, *, with_values: bool) -> pb.Cluster:
         groups=[_group_status_message(group, cluster.spec) for group in cluster.groups],
         held_work=pb.HeldWorkSummary(clients=cluster.held.clients, keys=cluster.held.keys, bytes=cluster.held.bytes),
         idle_since=timestamp(cluster.idle_since),
-        delete_requested=bool(cluster.stop),
+        delete_requested=bool(cluster.stop) and not cluster.failed,
     )
     if cluster.adaptive is not None:
         message.adaptive.CopyFrom(_adaptive_message(cluster.adaptive))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from daskd.model.cluster import Cluster
@@ -44,8 +45,9 @@ class Watch:
             # no token: who was cut off in here begins anew
             yield pb.WatchClustersResponse(kind=pb.WATCH_KIND_EXISTING, cluster=self._shown(cluster))
         yield pb.WatchClustersResponse(kind=pb.WATCH_KIND_SYNCED, resume_token=self._token(start))
-        async for answer in self.after(start):
-            yield answer
+        async with aclosing(self.after(start)) as answers:
+            async for answer in answers:
+                yield answer
 
     async def after(self, revision: int) -> AsyncGenerator[pb.WatchClustersResponse, None]:
         """What changed after that revision, and what changes; ends only by an error."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 from daskd.drivers.protocol import Observation
 from daskd.model.cluster import Cause, End, Held, Instance, Record, Role, State
 
-from . import failures, phase
+from . import clock, failures, phase
 from .ledger import Ledger
-from .link import FactEvent, HubState
+from .link import FactEvent, HubState, HubWorker
 from .view import View
 
 START_TIMES = 9
+
+UNPROVED = frozenset({Record.INTENDED, Record.UNSURE, Record.ABANDONED})
+"""May have been launched, or not. No launch is under way while a pass absorbs, so what is still intended is unsure."""
 
 
 def absorb(view: View, now: float) -> Ledger:
@@ -24,44 +27,99 @@ def absorb(view: View, now: float) -> Ledger:
         Unix seconds.
     """
     ledger = Ledger(view.cluster, view.instances)
+    clock.set_back(ledger, now)
+    ends = []
     for instance in view.instances:
-        observation = view.observations.get(instance.id)
-        if observation is not None and _is_news(view, instance):
-            _observed(ledger, view, instance, observation, now)
-    if view.hub.state is not None and view.scheduler is not None and view.hub.instance == view.scheduler.id:
+        seen = view.observations.get(instance.id)
+        if seen is not None and _is_news(view, instance, now):
+            end = _observed(ledger, view, instance, seen, now)
+            if end is not None:
+                ends.append((instance, seen, end))
+    # what the hub said it said before the end of anything that the listing shows as ended
+    if view.hub.state is not None and view.is_of_scheduler and _scheduler(ledger) is not None:
         _hub(ledger, view, view.hub.state, now)
-    _silence(ledger, view)
+    for instance, seen, end in sorted(ends, key=lambda item: item[0].role is not Role.SCHEDULER):
+        _ended(ledger, view, instance, seen, end, now)
+    _silence(ledger, view, now)
     _count(ledger, view, now)
     phase.settle(ledger, view, now)
     return ledger
 
 
-def _is_news(view: View, instance: Instance) -> bool:
-    # a listing says nothing about what was launched after it was begun
-    return view.observed > max(instance.created, instance.launched or 0.0)
+def _scheduler(ledger: Ledger) -> Instance | None:
+    return next((i for i in ledger.instances if i.role is Role.SCHEDULER and i.state is not State.ENDED), None)
 
 
-def _observed(ledger: Ledger, view: View, instance: Instance, seen: Observation, now: float) -> None:
-    if instance.record is Record.UNSURE:
-        if seen.state is State.ENDED and seen.end is not None and seen.end.cause is Cause.VANISHED:
-            ledger.edit_instance(
-                instance.id, record=Record.ABANDONED, state=State.ENDED, end=seen.end, ended=now, words="never launched"
-            )
-            return
-        instance = ledger.edit_instance(instance.id, record=Record.ACCEPTED, launched=instance.launched or now)
-        ledger.tell("INSTANCE_ADOPTED", f"found again what was launched as {instance.id}", instance=instance.id)
+def _is_news(view: View, instance: Instance, now: float) -> bool:
+    # a listing says nothing about what was launched after it was begun, nor one of before the clock was set back
+    return max(instance.created, instance.launched or 0.0) < view.observed <= now
+
+
+def _is_heard(view: View, instance: Instance) -> bool:
+    if not view.hears or view.hub.state is None:
+        return False
+    return instance.id == view.hub.instance or any(worker.instance == instance.id for worker in view.hub.state.workers)
+
+
+def _observed(ledger: Ledger, view: View, instance: Instance, seen: Observation, now: float) -> End | None:
+    """Record what a listing says of one instance; its certain end is handed back."""
     if seen.state is not State.ENDED:
-        ledger.edit_instance(
-            instance.id, state=seen.state, host=seen.host or instance.host, pid=seen.pid, words=seen.words
-        )
-        return
+        _alive(ledger, instance, seen)
+        return None
     end = seen.end or End(Cause.VANISHED, words=seen.words)
+    if end.cause is Cause.VANISHED and _is_heard(view, instance):
+        # nobody vanished whom the scheduler hears
+        end = End(Cause.VANISHED, words="its driver does not find it, and its scheduler hears it", certain=False)
+        if instance.record in UNPROVED:
+            return None
     if not end.certain:
+        _adopt(ledger, instance)
         ledger.edit_instance(instance.id, state=State.UNKNOWN, words=end.words)
+        return None
+    if end.cause is Cause.VANISHED and instance.record in UNPROVED:
+        _missing(ledger, view, instance, end, now)
+        return None
+    return end
+
+
+def _alive(ledger: Ledger, instance: Instance, seen: Observation) -> None:
+    if instance.record in UNPROVED and seen.state is State.UNKNOWN:
         return
-    ended = ledger.edit_instance(
-        instance.id, state=State.ENDED, end=end, ended=seen.ended or now, words=end.words, pid=None
+    _adopt(ledger, instance)
+    # of what was asked to end, the driver's word why it did not stands until there is another
+    words = seen.words or (instance.words if instance.stopping is not None else "")
+    ledger.edit_instance(
+        instance.id, state=seen.state, host=seen.host or instance.host, pid=seen.pid or instance.pid, words=words
     )
+
+
+def _adopt(ledger: Ledger, instance: Instance) -> None:
+    """What may have been launched was. One that was given up and asked to end stays given up."""
+    given_up = instance.record is Record.ABANDONED and instance.stopping is not None
+    if instance.record not in UNPROVED or given_up:
+        return
+    launched = instance.launched or instance.created
+    ledger.edit_instance(instance.id, record=Record.ACCEPTED, launched=launched)
+    ledger.tell("INSTANCE_ADOPTED", f"found again what was launched as {instance.id}", instance=instance.id)
+
+
+def _missing(ledger: Ledger, view: View, instance: Instance, end: End, now: float) -> None:
+    """It is not there. A node lives on as given up until it is fenced, lest it join when another took its place."""
+    if view.observed < max(instance.created, instance.launched or 0.0) + view.settle:
+        return
+    if instance.record is not Record.ABANDONED:
+        words = f"{instance.id}, which may have been launched, was not found"
+        ledger.tell("INSTANCE_ABANDONED", f"{words} and is given up", instance=instance.id)
+        ledger.edit_instance(instance.id, record=Record.ABANDONED, state=State.UNKNOWN, words=words)
+        failures.abandoned(ledger, view, instance, now)
+    if instance.role is Role.SCHEDULER or instance.stopping is not None:
+        ledger.edit_instance(instance.id, state=State.ENDED, end=end, ended=now)
+
+
+def _ended(ledger: Ledger, view: View, instance: Instance, seen: Observation, end: End, now: float) -> None:
+    _adopt(ledger, instance)
+    when = max(instance.created, min(seen.ended or now, now))
+    ended = ledger.edit_instance(instance.id, state=State.ENDED, end=end, ended=when, words=end.words, pid=None)
     if instance.role is Role.SCHEDULER:
         failures.scheduler_ended(ledger, view, ended, seen, now)
     else:
@@ -69,61 +127,73 @@ def _observed(ledger: Ledger, view: View, instance: Instance, seen: Observation,
 
 
 def _hub(ledger: Ledger, view: View, state: HubState, now: float) -> None:
-    scheduler = view.scheduler
+    scheduler = _scheduler(ledger)
     assert scheduler is not None
+    known = ledger.cluster
     if scheduler.joined is None:
-        ledger.edit_instance(scheduler.id, joined=now)
+        scheduler = ledger.edit_instance(scheduler.id, joined=now)
         started = now
     else:
-        started = view.cluster.scheduler.started or now
+        started = known.scheduler.started or now
     ledger.edit_scheduler(
         instance=scheduler.id,
-        address=state.address,
+        address=state.address or known.scheduler.address,
         dashboard=state.dashboard or "",
         host=scheduler.host or "localhost",
         pid=scheduler.pid,
         started=started,
-        versions=dict(view.hub.versions) or view.cluster.scheduler.versions,
+        versions=dict(view.hub.versions) or known.scheduler.versions,
     )
     ledger.edit(
         held=Held(state.held.clients, state.held.keys, state.held.bytes),
-        idle_since=None if state.idle_since is None else min(state.idle_since, now),
+        idle_since=_idle_since(state.idle_since, known.idle_since, now),
     )
-    here = {worker.instance for worker in state.workers}
-    for node in view.nodes:
-        if node.joined is None and node.id in here:
-            _joined(ledger, node, now)
+    here: dict[str, list[HubWorker]] = {}
+    for worker in state.workers:
+        here.setdefault(worker.instance or "", []).append(worker)
+    for node in ledger.instances:
+        if node.role is Role.NODE and node.state is not State.ENDED and node.id in here:
+            _here(ledger, node, here[node.id], now)
     for event in state.events:
         if event.seq > ledger.cluster.event_seq:
             _forward(ledger, view, event, now)
 
 
-def _joined(ledger: Ledger, node: Instance, now: float) -> None:
-    ledger.edit_instance(node.id, joined=now)
-    took = now - (node.launched or now)
+def _idle_since(said: float | None, known: float | None, now: float) -> float | None:
+    if said is None or said <= now:
+        return said
+    # another clock than ours
+    return now if known is None else min(known, now)
+
+
+def _here(ledger: Ledger, node: Instance, workers: list[HubWorker], now: float) -> None:
+    _adopt(ledger, node)
+    if node.joined is not None:
+        return
+    launched = min(node.launched or node.created, now)
+    # by the scheduler's clock, as far as it can be: the daemon may not have been there
+    joined = min([worker.since for worker in workers if worker.since is not None], default=now)
+    joined = max(launched, min(joined, now))
+    ledger.edit_instance(node.id, joined=joined)
     group = ledger.cluster.group(node.group)
-    ledger.edit_group(node.group, start_times=(*group.start_times, took)[-START_TIMES:])
+    ledger.edit_group(node.group, start_times=(*group.start_times, joined - launched)[-START_TIMES:])
 
 
 def _forward(ledger: Ledger, view: View, event: FactEvent, now: float) -> None:
     ledger.edit(event_seq=event.seq)
-    facts = {name[:100]: str(value)[:1000] for name, value in event.facts.items() if name != "type"}
-    ledger.tell(event.type.upper().replace("-", "_")[:60], event.words, **_safe(facts))
+    facts = {name[:100]: str(value) for name, value in event.facts.items() if name != "type"}
+    ledger.tell(event.type.upper().replace("-", "_")[:60], event.words, **facts)
     if event.type == "worker-failed":
         failures.worker_failed(ledger, view, str(event.facts.get("instance", "")), event.words, now)
 
 
-def _safe(facts: dict[str, str]) -> dict[str, str]:
-    # a fact may be called like one of tell()'s own arguments
-    return {(f"{name}_" if name in ("type_", "message") else name): value for name, value in facts.items()}
-
-
-def _silence(ledger: Ledger, view: View) -> None:
-    scheduler = ledger.cluster.scheduler
-    if view.scheduler is None or view.hub.instance != view.scheduler.id or view.hub.state is None:
+def _silence(ledger: Ledger, view: View, now: float) -> None:
+    scheduler, alive = ledger.cluster.scheduler, _scheduler(ledger)
+    if alive is None or not view.is_of_scheduler or alive.joined is None:
         return
-    if not view.hub.connected and scheduler.heard is None:
-        ledger.edit_scheduler(heard=view.hub.heard)
+    # a daemon that just started has not asked yet: that is no silence
+    if not view.hub.connected and scheduler.heard is None and (view.hub.state is not None or view.hub.trouble):
+        ledger.edit_scheduler(heard=now if view.hub.heard is None else view.hub.heard)
         ledger.tell(
             "SCHEDULER_SILENT",
             f"the scheduler does not answer the daemon: {view.hub.trouble}. It may be busy with a large graph or with "
@@ -136,12 +206,12 @@ def _silence(ledger: Ledger, view: View) -> None:
 
 
 def _count(ledger: Ledger, view: View, now: float) -> None:
-    workers = view.hub_workers
+    workers = view.hub_workers if _scheduler(ledger) is not None else {}
     for group in ledger.cluster.groups:
         pending = running = ending = 0
-        settled = False
-        for node in ledger.instances:
-            if node.group != group.name or node.role is not Role.NODE or node.state is State.ENDED:
+        nodes = [i for i in ledger.instances if i.group == group.name and i.state is not State.ENDED]
+        for node in nodes:
+            if node.role is not Role.NODE:
                 continue
             here = sum(name in workers for name in node.workers)
             if node.stopping or node.retiring:
@@ -149,10 +219,8 @@ def _count(ledger: Ledger, view: View, now: float) -> None:
             else:
                 running += here
                 pending += len(node.workers) - here
-            settled |= node.joined is not None and now - node.joined >= view.settings.settled
-        changes: dict[str, object] = {"pending": pending, "running": running, "ending": ending}
-        if group.failures and settled:
-            changes |= {"failures": 0, "retry_at": None, "message": ""}
+        ledger.edit_group(group.name, pending=pending, running=running, ending=ending)
+        if group.failures and failures.is_overcome(ledger, view, group.name, nodes, now):
+            ledger.edit_group(group.name, failures=0, retry_at=None, message="")
         elif group.message and not group.failures and pending == 0:
-            changes["message"] = ""
-        ledger.edit_group(group.name, **changes)
+            ledger.edit_group(group.name, message="")

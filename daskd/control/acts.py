@@ -191,7 +191,7 @@ class Acts:
 
     async def _cancel(self, ids: Sequence[str]) -> None:
         """A node that joins just now must not be ended as one that waits: the fence settles it."""
-        free = list(ids)
+        waiting, joined = list(ids), list[str]()
         hub = self._of.hub
         if hub is not None and hub.view.state is not None:
             try:
@@ -199,10 +199,13 @@ class Acts:
             except LinkError as error:
                 log.info("the fence was not answered; asked again", trouble=error.words)
                 return
-            free = [key for key in ids if answers.get(key) == "fenced"]
+            waiting = [key for key in ids if answers.get(key) == "fenced"]
+            joined = [key for key in ids if answers.get(key) == "joined"]
             reached("cancel.fenced")
-        if free:
-            await self._terminate(Terminate(tuple(free)))
+        if waiting:
+            await self._terminate(Terminate(tuple(waiting)))
+        if joined:
+            await self._retire(Retire(tuple(joined)))
 
     async def _retire(self, action: Retire) -> None:
         hub = self._of.hub

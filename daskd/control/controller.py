@@ -19,7 +19,7 @@ from daskd.store import Store
 
 from .acts import Acts
 from .idle import IdleWatch
-from .link import Link, LinkError
+from .link import HubState, Link, LinkError
 from .log_reader import LogReader
 from .observer import Observer
 from .reconciler import Reconciler
@@ -29,6 +29,9 @@ from .strays import Strays
 from .workers import views
 
 log = structlog.get_logger(__name__)
+
+FRESH_TIMEOUT = 3.0
+"""Seconds that a caller waits for fresh gauges before the last known ones must do."""
 
 
 class Controller:
@@ -73,7 +76,7 @@ class Controller:
         for cluster in await self._store.live():
             await self.created(cluster)
         self._spawn(self._observer.run(), "observer")
-        self._spawn(IdleWatch(self._store, self.wake).run(), "idle time-outs")
+        self._spawn(IdleWatch(self._store, self._idle_since, self.wake).run(), "idle time-outs")
         self._spawn(Retention(self._store, self._site, self._keep).run(), "retention")
 
     async def stop(self) -> None:
@@ -137,13 +140,25 @@ class Controller:
     async def _end(self, orphans: Sequence[Handle]) -> None:
         await self._site.terminate(orphans)
 
+    async def _idle_since(self, uid: str) -> float | None:
+        state = await self._state(uid, last=False)
+        return state.idle_since if state else None
+
+    async def _state(self, uid: str, *, last: bool) -> HubState | None:
+        """What a scheduler says now; None when it says nothing, or then (`last`) what it said last."""
+        reconciler = self._reconcilers.get(uid)
+        if reconciler is None or reconciler.hub is None:
+            return None
+        try:
+            return await asyncio.wait_for(reconciler.hub.link.state(None, 0.0), FRESH_TIMEOUT)
+        except (LinkError, asyncio.TimeoutError, TimeoutError):
+            return reconciler.hub.view.state if last else None
+
     async def workers(self, cluster: Cluster, include_ended: bool) -> list[WorkerView]:
-        """The cluster's workers."""
+        """The cluster's workers, with their gauges as they are now."""
         instances = await self._store.instances(cluster.uid, include_ended=include_ended)
-        reconciler = self._reconcilers.get(cluster.uid)
-        state = reconciler.hub.view.state if reconciler and reconciler.hub else None
-        hub = {worker.name: worker for worker in state.workers} if state and cluster.ended is None else {}
-        return views(cluster, instances, hub)
+        state = await self._state(cluster.uid, last=True) if cluster.ended is None else None
+        return views(cluster, instances, {worker.name: worker for worker in state.workers} if state else {})
 
     def logs(
         self, cluster: Cluster, *, scheduler: bool, worker: str, follow: bool, tail: int | None, since: float | None

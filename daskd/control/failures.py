@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from daskd.drivers.protocol import Observation
-from daskd.model.cluster import Cause, Instance
+from daskd.model.cluster import Cause, Instance, Role
 
 from .backoff import delay
 from .ledger import Ledger
@@ -50,7 +52,6 @@ def scheduler_ended(ledger: Ledger, view: View, ended: Instance, seen: Observati
         ledger.tell("SHUT_DOWN", f"{seen.goodbye} told the scheduler to end", by=seen.goodbye)
         return
     words = describe(ended)
-    recent = tuple(t for t in cluster.scheduler.restarts if now - t < view.settings.restart_window)
     was_running = ended.joined is not None
     failure = seen.report.failure if seen.report else ""
     told = _with_tail(failure or words, view.tails.get(ended.id, ""))
@@ -58,29 +59,58 @@ def scheduler_ended(ledger: Ledger, view: View, ended: Instance, seen: Observati
         fail(ledger, f"its scheduler can't be started: {told}")
         return
     bound = view.settings.max_scheduler_restarts if was_running else view.settings.max_launch_failures - 1
-    if len(recent) >= bound:
-        fail(ledger, f"its scheduler ended {len(recent) + 1} times in a row; the last time: {told}")
+    if not _restart(ledger, view, told, bound, now):
         return
-    ledger.edit_scheduler(restarts=(*recent, now), started=None, pid=None, heard=None)
-    ledger.edit(idle_since=None, event_seq=0)
     if was_running:
         _tell_loss(ledger, view, words, ended)
     else:
         ledger.tell("SCHEDULER_START_FAILED", f"the scheduler failed to start: {told}", instance=ended.id)
 
 
+def _restart(ledger: Ledger, view: View, told: str, bound: int, now: float) -> bool:
+    """Record that the scheduler is started again; False, and FAILED, if it was too often within the window."""
+    recent = tuple(t for t in ledger.cluster.scheduler.restarts if now - t < view.settings.restart_window)
+    if len(recent) >= bound:
+        fail(ledger, f"its scheduler ended {len(recent) + 1} times in a row; the last time: {told}")
+        return False
+    ledger.edit_scheduler(restarts=(*recent, now), started=None, pid=None, heard=None)
+    ledger.edit(idle_since=None, event_seq=0)
+    return True
+
+
+def abandoned(ledger: Ledger, view: View, instance: Instance, now: float) -> None:
+    """What may have been launched was not. A driver that erred failed; a daemon that ended before it asked did not.
+
+    Parameters
+    ----------
+    instance
+        As it was before it was given up: its words are the driver's.
+    """
+    if ledger.cluster.stop or instance.launched is None:
+        return
+    what = ", ".join(instance.workers) or "the scheduler"
+    told = f"{what} could not be launched: {instance.words or 'the driver did not say why'}"
+    if instance.role is Role.SCHEDULER:
+        if _restart(ledger, view, told, view.settings.max_launch_failures - 1, now):
+            ledger.tell("SCHEDULER_START_FAILED", told, instance=instance.id)
+        return
+    count_failure(ledger, instance.group, told, now)
+    ledger.tell("WORKER_START_FAILED", told, workers=what, instance=instance.id)
+    give_up_if_hopeless(ledger, instance.group, bound=view.settings.max_launch_failures)
+
+
 def _tell_loss(ledger: Ledger, view: View, words: str, ended: Instance) -> None:
-    state = view.hub.state
-    tasks = sum(count for name, count in state.tasks.items() if name != "released") if state else 0
+    state = view.hub.state if view.hub.instance == ended.id else None
+    tasks = sum(count for name, count in state.tasks.items() if name != "released") if state else None
     held = ledger.cluster.held
-    lost = f"{tasks} tasks and their results"
+    lost = "the tasks that it had and their results" if tasks is None else f"{tasks} tasks and their results"
     if held.keys:
         lost += f", among them {held.keys} keys held for {held.clients} lost clients"
     ledger.tell(
         "SCHEDULER_LOST",
         f"the scheduler ended unasked: {words}. It is started again at the same address, empty: {lost} are lost",
         instance=ended.id,
-        tasks=tasks,
+        tasks="unknown" if tasks is None else tasks,
         held_keys=held.keys,
     )
     ledger.edit(held=type(held)())
@@ -88,20 +118,22 @@ def _tell_loss(ledger: Ledger, view: View, words: str, ended: Instance) -> None:
 
 def node_ended(ledger: Ledger, view: View, ended: Instance, seen: Observation, now: float) -> None:
     """A node is gone."""
-    if ledger.cluster.stop or ended.stopping:
+    if ledger.cluster.stop:
+        return
+    names = ", ".join(ended.workers)
+    if ended.retiring is not None:
+        _retired(ledger, ended, names)
+        return
+    if ended.stopping is not None:
         return
     words = describe(ended)
-    names = ", ".join(ended.workers)
-    if ended.retiring:
-        ledger.tell("WORKER_RETIRED", f"{names} retired", workers=names, instance=ended.id)
-        return
     end = ended.end
-    code = end.code if end else None
-    innocent = (end is not None and end.cause in NOT_OURS) or code in (SCHEDULER_GONE, FENCED)
-    if ended.joined is not None:
+    is_of_system = end is not None and end.cause in NOT_OURS
+    if ended.joined is not None or is_of_system:
         ledger.tell("WORKER_LOST", f"{names} ended unasked: {words}. It is replaced", workers=names, instance=ended.id)
-    short_lived = ended.joined is None or now - ended.joined < view.settings.settled
-    if innocent or not short_lived:
+    innocent = is_of_system or (end is not None and end.code in (SCHEDULER_GONE, FENCED))
+    lived = 0.0 if ended.joined is None else (ended.ended or now) - ended.joined
+    if innocent or lived >= view.settings.settled:
         return
     failure = seen.report.failure if seen.report else ""
     told = _with_tail(failure or words, view.tails.get(ended.id, ""))
@@ -114,10 +146,20 @@ def node_ended(ledger: Ledger, view: View, ended: Instance, seen: Observation, n
     give_up_if_hopeless(ledger, ended.group, bound=view.settings.max_launch_failures)
 
 
+def _retired(ledger: Ledger, ended: Instance, names: str) -> None:
+    end = ended.end
+    is_clean = end is not None and end.cause is Cause.EXITED and not end.code
+    if is_clean or ended.stopping is not None:
+        ledger.tell("WORKER_RETIRED", f"{names} retired", workers=names, instance=ended.id)
+        return
+    words = f"{names} ended before its data had moved: {describe(ended)}"
+    ledger.tell("WORKER_LOST", words, workers=names, instance=ended.id)
+
+
 def worker_failed(ledger: Ledger, view: View, instance: str, words: str, now: float) -> None:
     """A node says that one of its workers can't be kept up."""
-    node = next((known for known in ledger.instances if known.id == instance), None)
-    if node is not None and not (node.stopping or node.retiring):
+    node = next((known for known in ledger.instances if known.id == instance and known.role is Role.NODE), None)
+    if node is not None and not (node.stopping or node.retiring or ledger.cluster.stop):
         count_failure(ledger, node.group, words, now)
         give_up_if_hopeless(ledger, node.group, bound=view.settings.max_launch_failures)
 
@@ -125,8 +167,31 @@ def worker_failed(ledger: Ledger, view: View, instance: str, words: str, now: fl
 def count_failure(ledger: Ledger, group: str, words: str, now: float) -> None:
     """One more failure in a row: the next launch waits longer."""
     failures = ledger.cluster.group(group).failures + 1
-    retry_at = now + delay(failures, f"{ledger.cluster.uid}/{group}")
+    retry_at = now + _wait(ledger, group, failures)
     ledger.edit_group(group, failures=failures, retry_at=retry_at, message=words[:4000])
+
+
+def _wait(ledger: Ledger, group: str, failures: int) -> float:
+    return delay(failures, f"{ledger.cluster.uid}/{group}")
+
+
+def is_overcome(ledger: Ledger, view: View, group: str, nodes: Iterable[Instance], now: float) -> bool:
+    """Whether a group's failures are over: by a success that came after them, not by what ran all along.
+
+    Parameters
+    ----------
+    nodes
+        The group's, as far as they have not ended.
+    """
+    state, settled = ledger.cluster.group(group), view.settings.settled
+    failed_at = (state.retry_at or 0.0) - _wait(ledger, group, state.failures)
+    is_whole = state.running >= state.desired and now - failed_at >= settled
+    return any(
+        node.joined is not None
+        and now - node.joined >= settled
+        and (is_whole or (node.launched or node.created) >= failed_at)
+        for node in nodes
+    )
 
 
 def give_up_if_hopeless(ledger: Ledger, group: str, bound: int) -> None:
@@ -141,6 +206,8 @@ def give_up_if_hopeless(ledger: Ledger, group: str, bound: int) -> None:
 
 
 def fail(ledger: Ledger, message: str) -> None:
-    """The cluster can't be kept up: end what there is of it and rest as FAILED."""
+    """The cluster can't be kept up: end what there is of it and rest as FAILED. One that shall end anyway just ends."""
+    if ledger.cluster.stop:
+        return
     ledger.edit(stop=message.splitlines()[0][:1000] or "failed", failed=True, message=message[:8000])
     ledger.tell("FAILED", message)

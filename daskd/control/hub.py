@@ -19,7 +19,7 @@ from .view import HubView
 
 log = structlog.get_logger(__name__)
 
-STATE_WAIT = 45.0
+STATE_WAIT = 10.0
 FIRST_PAUSE, MOST_PAUSE = 0.05, 5.0
 CONNECT_PAUSE = 0.2
 """A scheduler that has never answered is being started: it is asked often."""
@@ -80,10 +80,9 @@ class Hub:
             except Exception as error:  # a bug in reading what one scheduler says must not leave its cluster deaf
                 log.exception("an answer of the link could not be taken in", cluster=self.link.cluster)
                 self._trouble(f"its answer could not be taken in: {error!r}")
-            known = self.view.state is not None
-            pause = FIRST_PAUSE if self.view.heard != heard else pause
-            await asyncio.sleep(pause if known else min(pause, CONNECT_PAUSE))
-            pause = min(pause * 2, MOST_PAUSE)
+            most = MOST_PAUSE if self.view.state is not None else CONNECT_PAUSE
+            pause = FIRST_PAUSE if self.view.heard != heard else min(pause * 2, most)
+            await asyncio.sleep(pause)
 
     async def _follow(self) -> None:
         since: int | None = None

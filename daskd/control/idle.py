@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from daskd.model.cluster import Cluster, Phase
 from daskd.model.event import NewEvent
@@ -33,12 +33,18 @@ class IdleWatch:
 
     Parameters
     ----------
+    idle_since
+        Asks a cluster's scheduler since when it has been idle, by the cluster's uid; None where it is not, or does
+        not say. The record may be some seconds old, and nobody's work is ended on that.
     wake
         Called with the uid of a cluster whose end it asked for.
     """
 
-    def __init__(self, store: Store, wake: Callable[[str], None]) -> None:
+    def __init__(
+        self, store: Store, idle_since: Callable[[str], Awaitable[float | None]], wake: Callable[[str], None]
+    ) -> None:
         self._store = store
+        self._idle_since = idle_since
         self._wake = wake
 
     async def run(self) -> None:
@@ -50,7 +56,9 @@ class IdleWatch:
             now = time.time()
             for cluster in live:
                 if is_overdue(cluster, now):
-                    await self._end(cluster, now)
+                    present = dataclasses.replace(cluster, idle_since=await self._idle_since(cluster.uid))
+                    if is_overdue(present, time.time()):
+                        await self._end(present, now)
             await asyncio.sleep(EVERY)
 
     async def _end(self, cluster: Cluster, now: float) -> None:

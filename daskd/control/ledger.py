@@ -49,7 +49,12 @@ class Ledger:
         self._now[key] = dataclasses.replace(self._now[key], **values)
         return self._now[key]
 
-    def tell(self, type_: str, message: str, **facts: object) -> None:
-        """Add an event of the daemon's own doing."""
-        texts = {name: str(value)[:1000] for name, value in facts.items()}
-        self.events.append(NewEvent(type=type_, message=message[:4000], facts=texts))
+    def tell(self, type_: str, message: str, /, **facts: object) -> None:
+        """Add an event of the daemon's own doing. Facts may have any name and hold any text."""
+        texts = {_storable(name): _storable(str(value)[:1000]) for name, value in facts.items()}
+        self.events.append(NewEvent(type=_storable(type_), message=_storable(message[:4000]), facts=texts))
+
+
+def _storable(text: str) -> str:
+    # JSON can hold halves of surrogate pairs, which no database takes
+    return text.encode("utf-8", "replace").decode("utf-8")

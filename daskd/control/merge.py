@@ -17,23 +17,27 @@ def merge(current: Cluster, before: Cluster, after: Cluster) -> Cluster:
     before, after
         As the pass read it, and what it made of it.
     """
+    adapts = _is_same(current.adaptive, before.adaptive)
     return dataclasses.replace(
         after,
         spec=current.spec,
         stop=current.stop or after.stop,
-        adaptive=_adaptive(current.adaptive, before.adaptive, after.adaptive),
-        groups=tuple(_group(group, current, before) for group in after.groups),
+        adaptive=after.adaptive if adapts else current.adaptive,
+        groups=tuple(_group(group, current, before, adapts) for group in after.groups),
+        next_ordinal=max(current.next_ordinal, after.next_ordinal),
     )
 
 
-def _adaptive(current: Adaptive | None, before: Adaptive | None, after: Adaptive | None) -> Adaptive | None:
-    # the same policy goes on with what was decided; another, or none, was set meanwhile
+def _is_same(current: Adaptive | None, before: Adaptive | None) -> bool:
+    """Whether the policy that the pass decided by is still the one that is set."""
     if current is None or before is None:
-        return current
-    same = (current.policy, current.since) == (before.policy, before.since)
-    return after if same else current
+        return False
+    return (current.policy, current.since) == (before.policy, before.since)
 
 
-def _group(after: Group, current: Cluster, before: Cluster) -> Group:
+def _group(after: Group, current: Cluster, before: Cluster, adapts: bool) -> Group:
+    # a pass changes what is desired by the adaptive policy alone: without it, its decision is void
     now = current.group(after.name).desired
-    return dataclasses.replace(after, desired=now) if now != before.group(after.name).desired else after
+    if adapts and now == before.group(after.name).desired:
+        return after
+    return dataclasses.replace(after, desired=now)

@@ -61,7 +61,7 @@ def _living(ledger: Ledger, view: View) -> None:
 def _running(ledger: Ledger, view: View) -> tuple[str, str]:
     if ledger.cluster.scheduler.heard is not None:
         return "SCHEDULER_SILENT", f"the scheduler does not answer: {view.hub.trouble}"
-    failing = [group for group in ledger.cluster.groups if group.failures]
+    failing = [group for group in ledger.cluster.groups if group.failures and group.running < group.desired]
     if failing:
         group = failing[0]
         return "WORKERS_FAILING", f"group {group.name!r}: {group.message}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from daskd.model.adaptive import Instance as Candidate
 from daskd.model.adaptive import InstanceState, WorkerRow
-from daskd.model.cluster import Group, Instance, Record, State
+from daskd.model.cluster import Instance, Record, State
 from daskd.model.spec import WorkerGroupSpec
 
 from .adaptive import choose_victims
@@ -104,7 +104,8 @@ def decide(view: View, chosen: Chosen, now: float) -> Plan:
         actions += _ending(view, now)
         return Plan(tuple(actions), 0.5)
     actions += _scheduler(view, now)
-    if view.scheduler is not None and view.scheduler.record is Record.ACCEPTED:
+    scheduler = view.scheduler
+    if scheduler is not None and scheduler.record is Record.ACCEPTED and scheduler.stopping is None:
         for spec in view.cluster.spec.groups:
             actions += _group(view, spec, chosen, now)
     return Plan(tuple(actions), _again(view, now))
@@ -115,22 +116,32 @@ def _alive(instances: Iterable[Instance]) -> tuple[Instance, ...]:
 
 
 def _forced(view: View, now: float) -> Iterable[Action]:
-    late = view.settings.grace + FORCE_AFTER
-    for instance in _alive(view.instances):
-        if instance.stopping is None or now - instance.stopping < late:
-            continue
-        last = view.forced.get(instance.id)
-        if last is None or now - last >= FORCE_EVERY:
-            yield Terminate((instance.id,), force=True)
+    bound = view.settings.grace + FORCE_AFTER
+    late = tuple(
+        instance.id
+        for instance in _alive(view.instances)
+        if instance.stopping is not None
+        and now - instance.stopping >= bound
+        and _is_over(view.forced, instance.id, FORCE_EVERY, now)
+    )
+    if late:
+        yield Terminate(late, force=True)
+
+
+def _is_over(times: Mapping[str, float], key: str, wait: float, now: float) -> bool:
+    """Whether a wait that began then is over; one that began after now was begun before the clock was set back."""
+    then = times.get(key)
+    return then is None or not 0 <= now - then < wait
 
 
 def _ending(view: View, now: float) -> Iterable[Action]:
     nodes = _alive(view.nodes)
-    fresh = tuple(node.id for node in nodes if node.stopping is None and node.record is not Record.UNSURE)
+    # what may not have been launched, too: to ask for the end of nothing is harmless
+    fresh = tuple(node.id for node in nodes if node.stopping is None)
     if fresh:
         yield Terminate(fresh)
     scheduler = view.scheduler
-    if scheduler is None or scheduler.stopping is not None or scheduler.record is Record.UNSURE:
+    if scheduler is None or scheduler.stopping is not None:
         return
     asked = [node.stopping for node in nodes if node.stopping is not None]
     if not nodes or (not fresh and asked and now - min(asked) >= NODES_FIRST):
@@ -165,43 +176,57 @@ def _group(view: View, spec: WorkerGroupSpec, chosen: Chosen, now: float) -> Ite
     nodes = [node for node in _alive(view.nodes) if node.group == spec.name]
     active = [node for node in nodes if node.retiring is None and node.stopping is None]
     yield from _retiring(view, nodes, now)
-    yield from _never_joined(view, active, now)
+    yield from _given_up(view, active)
+    overdue = _never_joined(view, active, now)
+    for key, words in overdue.items():
+        yield Terminate((key,), fault=words)
     need = -(-group.desired // spec.workers_per_node)
     if len(active) < need:
-        if _may_launch(group, now):
+        if group.retry_at is None or now >= group.retry_at:
             yield LaunchNodes(spec.name, need - len(active))
-    elif spec.name in chosen.groups:
-        here = {node.id for node in active}
-        yield from _let_go([i for i in chosen.cancel if i in here], [i for i in chosen.drain if i in here], chosen.rev)
-    elif len(active) > need:
-        willing = [node for node in active if now - view.refused.get(node.id, -REFUSED_FOR) >= REFUSED_FOR]
-        victims = choose_victims([candidate(node, view) for node in willing], rows(view), len(active) - need)
-        yield from _let_go(list(victims.cancel), list(victims.drain), None)
+        return
+    rest = [node for node in active if node.id not in overdue and node.record is not Record.ABANDONED]
+    # while the scheduler is not heard, nobody knows who holds what: a node with data would pass for one that waits
+    if len(rest) > need and view.hears:
+        yield from _shrink(view, spec, rest, chosen, len(rest) - need, now)
 
 
-def _may_launch(group: Group, now: float) -> bool:
-    return group.retry_at is None or now >= group.retry_at
-
-
-def _let_go(cancel: list[str], drain: list[str], rev: int | None) -> Iterable[Action]:
+def _shrink(
+    view: View, spec: WorkerGroupSpec, nodes: list[Instance], chosen: Chosen, most: int, now: float
+) -> Iterable[Action]:
+    willing = [node for node in nodes if _is_over(view.refused, node.id, REFUSED_FOR, now)]
+    if spec.name in chosen.groups or _is_adaptive(view, spec):
+        # another may have set what is desired since the policy chose: never more than are too many
+        here = {node.id for node in willing}
+        cancel = [key for key in chosen.cancel if key in here][:most]
+        drain = [key for key in chosen.drain if key in here][: most - len(cancel)]
+        rev = chosen.rev
+    else:
+        victims = choose_victims([candidate(node, view) for node in willing], rows(view), most)
+        cancel, drain, rev = list(victims.cancel), list(victims.drain), None
     if cancel:
         yield Cancel(tuple(cancel))
     if drain:
         yield Retire(tuple(drain), rev)
 
 
+def _is_adaptive(view: View, spec: WorkerGroupSpec) -> bool:
+    adaptive = view.cluster.adaptive
+    return adaptive is not None and (adaptive.policy.group or view.cluster.spec.groups[0].name) == spec.name
+
+
 def _retiring(view: View, nodes: list[Instance], now: float) -> Iterable[Action]:
+    # nothing is ended on the word of a hub that does not answer
+    if not view.hears:
+        return
     done, again = [], []
     for node in nodes:
         if node.retiring is None or node.stopping is not None:
             continue
-        # nothing is ended on the word of a hub that does not answer
-        if not view.hub.connected:
-            continue
         if any(name in view.hub_workers for name in node.workers):
-            if now - view.asked.get(node.id, 0.0) >= ASK_EVERY:
+            if _is_over(view.asked, node.id, ASK_EVERY, now):
                 again.append(node.id)
-        elif view.hub.heard is not None and view.hub.heard > node.retiring:
+        elif view.hub.heard is not None and node.retiring < view.hub.heard <= now:
             done.append(node.id)
     if again:
         yield Retire(tuple(again))
@@ -209,16 +234,27 @@ def _retiring(view: View, nodes: list[Instance], now: float) -> Iterable[Action]
         yield Terminate(tuple(done))
 
 
-def _never_joined(view: View, active: list[Instance], now: float) -> Iterable[Action]:
-    if not view.hub.connected or view.cluster.scheduler.started is None:
-        return
+def _given_up(view: View, active: list[Instance]) -> Iterable[Action]:
+    # fenced where it would join, and only then replaced; one that has joined meanwhile is no longer given up
+    ids = tuple(node.id for node in active if node.record is Record.ABANDONED)
+    if ids and view.hears:
+        yield Cancel(ids)
+
+
+def _never_joined(view: View, active: list[Instance], now: float) -> dict[str, str]:
+    """Nodes that run for too long without a worker at the scheduler, with the words of their failure."""
+    if not view.hears or view.cluster.scheduler.started is None:
+        return {}
     bound = view.settings.join_timeout + JOIN_PATIENCE
+    overdue = {}
     for node in active:
         since = max(node.launched or now, view.cluster.scheduler.started)
-        if node.joined is None and node.state is State.RUNNING and now - since >= bound:
+        # one that is starting and has a process hangs before our code can say anything
+        runs = node.state is State.RUNNING or (node.state is State.STARTING and node.pid is not None)
+        if node.joined is None and runs and now - since >= bound:
             where = f" on {node.host}" if node.host else ""
-            words = f"running{where} for {now - since:.0f} s, it has not reached the scheduler"
-            yield Terminate((node.id,), fault=words)
+            overdue[node.id] = f"running{where} for {now - since:.0f} s, it has not reached the scheduler"
+    return overdue
 
 
 def candidate(node: Instance, view: View) -> Candidate:

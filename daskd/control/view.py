@@ -48,6 +48,10 @@ class View:
         Those that have not ended.
     observations
         By instance id; from a listing begun after this cluster's last act.
+    observed
+        When that listing was begun, unix seconds.
+    settle
+        Seconds after a launch within which what a listing lacks may still turn up.
     tails
         The last lines of the logs of instances that ended, by id.
     refused, forced, asked
@@ -59,6 +63,7 @@ class View:
     settings: Settings
     observations: Mapping[str, Observation] = field(default_factory=dict)
     observed: float = 0.0
+    settle: float = 0.0
     hub: HubView = HubView()
     tails: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, float] = field(default_factory=dict)
@@ -76,9 +81,18 @@ class View:
         return tuple(instance for instance in self.instances if instance.role is Role.NODE)
 
     @property
+    def is_of_scheduler(self) -> bool:
+        """Whether the hub's word is that of the scheduler that lives."""
+        return self.scheduler is not None and self.hub.instance == self.scheduler.id
+
+    @property
+    def hears(self) -> bool:
+        """Whether the scheduler that lives answers."""
+        return self.hub.connected and self.hub.state is not None and self.is_of_scheduler
+
+    @property
     def hub_workers(self) -> dict[str, HubWorker]:
         """Workers at the hub by name; none while the scheduler that told of them is not the one that lives."""
-        state, scheduler = self.hub.state, self.scheduler
-        if state is None or scheduler is None or self.hub.instance != scheduler.id:
+        if self.hub.state is None or not self.is_of_scheduler:
             return {}
-        return {worker.name: worker for worker in state.workers}
+        return {worker.name: worker for worker in self.hub.state.workers}

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from .errors import Problem
 
@@ -80,12 +81,19 @@ def problems_of(error: ValidationError, model: type[BaseModel], prefix: str = ""
         Put before each field's path.
     """
     problems: dict[tuple[str, str], Problem] = {}
-    for item in error.errors(include_url=False):
+    items = error.errors(include_url=False)
+    for item in items:
+        if item["type"] == "too_short" and any(_is_within(other["loc"], item["loc"]) for other in items):
+            continue  # pydantic counts only the entries that are right
         # A union tells one error a branch; the field's first says it best.
         path = field_path(item["loc"], prefix)
         words = _words(item["type"], item.get("ctx", {}), item["loc"], item.get("input"), item["msg"], model)
         problems.setdefault((path, words), Problem(path, words))
     return list(problems.values())
+
+
+def _is_within(inner: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    return len(inner) > len(outer) and inner[: len(outer)] == outer
 
 
 def _words(
@@ -134,10 +142,14 @@ def fields_at(model: type[BaseModel], loc: Iterable[int | str]) -> list[str]:
     for part in loc:
         if isinstance(part, int) or here is None:
             continue
-        info = here.model_fields.get(part)
+        info = _written_fields(here).get(part)
         # A table by name ([profiles.NAME]) has the same model for each name: the part is a key, not a field.
         here = _model_in(info.annotation) if info is not None else here
-    return [field.alias or name for name, field in here.model_fields.items()] if here is not None else []
+    return list(_written_fields(here)) if here is not None else []
+
+
+def _written_fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    return {field.alias or name: field for name, field in model.model_fields.items() if not field.exclude}
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

@@ -26,8 +26,9 @@ _READY = ("queued", "no-worker", "processing")
 _COUNTED = frozenset(_READY)
 _UNFINISHED = ("waiting", *_READY)
 _MAX_ROWS = 200  # prefixes told apart in a class; the rest are merged by similar mean
-_MAX_CLASSES = 1000
+_MAX_CLASSES = 256  # the largest ones; a cluster with more restricts each task to its own worker
 _GONE_KEPT = 1000
+_NEED_MOST = 1e12
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ def class_of(ts: TaskState) -> TaskClass:
         return UNRESTRICTED
     resources = ((str(name), float(need)) for name, need in (ts.resource_restrictions or {}).items())
     return TaskClass(
-        # No JSON for an infinite need; nobody has as much as this either.
-        tuple(sorted((name, need if math.isfinite(need) else 1e300) for name, need in resources)),
+        # There is no JSON for an infinite need; nobody has as much as this either.
+        tuple(sorted((name, need if need < _NEED_MOST else _NEED_MOST) for name, need in resources)),
         tuple(sorted(ts.host_restrictions or ())),
         tuple(sorted(ts.worker_restrictions or ())),
     )
@@ -170,7 +171,7 @@ class Facts(SchedulerPlugin):
         for prefix in self.scheduler.task_prefixes.values():
             for state in _UNFINISHED:
                 states[state] += prefix.states[state]
-        classes, left_out = self._classes()
+        classes, left_out, ready_classes = self._classes()
         self._unserved.intersection_update(c for c, _ in classes)
         self._look_at_workers()
         full = since is None or since > self.rev or (len(self._gone) == _GONE_KEPT and since < self._gone[0][0])
@@ -186,13 +187,15 @@ class Facts(SchedulerPlugin):
             "gone": [] if full else [name for rev, name in self._gone if rev > (since or 0)],
             "full": full,
             "prefixes_left_out": left_out,
+            "classes_left_out": max(0, ready_classes - len(classes)),
         }
 
     def counted(self) -> dict[TaskClass, dict[tuple[str, str], int]]:
         """Return the counts of restricted ready tasks by class, prefix and state."""
         return {c: dict(tasks.counts) for c, tasks in self._restricted.items() if tasks.counts}
 
-    def _classes(self) -> tuple[list[tuple[TaskClass, dict[str, Any]]], int]:
+    def _classes(self) -> tuple[list[tuple[TaskClass, dict[str, Any]]], int, int]:
+        """Return the largest classes' rows, how many prefixes were merged, and how many classes there are."""
         for class_ in [c for c, tasks in self._restricted.items() if not tasks.where]:
             del self._restricted[class_]
         ready = self._ready_by_class()
@@ -215,7 +218,7 @@ class Facts(SchedulerPlugin):
             if class_ != UNRESTRICTED:
                 row["example"] = str(next(iter(self._restricted[class_].where)))[:200]
             rows.append((class_, row))
-        return rows, left_out
+        return rows, left_out, len(ready)
 
     def _ready_by_class(self) -> dict[TaskClass, Counter[str]]:
         """Count ready tasks by class and prefix, those that seceded from their thread left out."""

@@ -90,7 +90,7 @@ class Keeper:
         self._journal = journal
         self._lost: dict[str, LostClient] = {}  # the client lost first comes first
         self._losses: deque[dict[str, Any]] = deque(maxlen=_LOST_KEPT)
-        self._counted: tuple[tuple[int, int], float, int] | None = None
+        self._counted: tuple[tuple[int, int], float, dict[str, int]] | None = None
         self._changes = 0
 
     # -- what is held --------------------------------------------------------------------------
@@ -111,28 +111,24 @@ class Keeper:
         return found.union(*(lost.holder.wants_what for lost in self._lost.values()))
 
     def counts(self) -> dict[str, int]:
-        """Lost clients, held keys and bytes of held results, a key of two clients counted once."""
+        """Lost clients, held keys and bytes of held results, a key of two clients counted once.
+
+        Counting walks every held task: counts are reused while nothing changed, and at most a
+        twentieth of the loop's time goes into counting however often it is asked for.
+        """
         if not self.holds:
             return {"clients": 0, "keys": 0, "bytes": 0}
-        tasks = self.tasks()
-        return {"clients": len(self.clients), "keys": len(tasks), "bytes": self.held_bytes()}
-
-    def held_bytes(self) -> int:
-        """Bytes of all held results.
-
-        The sum walks every held task; it is reused while nothing changed, and at most a
-        twentieth of the loop's time goes into it however often it is asked for.
-        """
         version = (self.scheduler.transition_counter, self._changes)
         if self._counted is not None:
-            counted_at, fresh_until, nbytes = self._counted
+            counted_at, fresh_until, counts = self._counted
             if counted_at == version or time.perf_counter() < fresh_until:
-                return nbytes
+                return counts
         begin = time.perf_counter()
-        nbytes = count_bytes(self.tasks())
+        tasks = self.tasks()
+        counts = {"clients": len(self.clients), "keys": len(tasks), "bytes": count_bytes(tasks)}
         end = time.perf_counter()
-        self._counted = (version, end + 20 * (end - begin), nbytes)
-        return nbytes
+        self._counted = (version, end + 20 * (end - begin), counts)
+        return counts
 
     def document(self, *, all_keys: bool = False) -> dict[str, Any]:
         """What is held and what was lost, for the link's ``/v1/held``.

@@ -18,7 +18,7 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 
 from .changes import Changes
-from .hub import Hub
+from .scheduler_hub import Hub
 
 MAX_BODY = 1024 * 1024
 MAX_WAIT = 60.0

@@ -179,6 +179,13 @@ class HubScheduler(Scheduler):
         if self._serve_http:
             super().start_http_server(*args, **kwargs)
 
+    def identity(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Tell who this is. ``Client._repr_html_`` fails where there is no dashboard's port: 0 means none."""
+        identity: dict[str, Any] = super().identity(*args, **kwargs)
+        if not self._serve_http:
+            identity["services"] = {**identity["services"], "dashboard": 0}
+        return identity
+
     # -- what clients ask over Dask's comm -------------------------------------------------------
 
     def daskd_held(self) -> dict[str, Any]:

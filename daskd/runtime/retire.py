@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -78,7 +78,7 @@ class Retirement:
         scheduler: Any,
         journal: Journal,
         worked_since: Callable[[WorkerState, int], bool],
-        retired: Callable[[], set[str]],
+        retired: Callable[[], Collection[str]],
         changed: Callable[[], None],
     ) -> None:
         self.scheduler = scheduler

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -146,21 +146,26 @@ class Roster:
         node = self._by_worker.get(worker)
         return node.instance if node else None
 
-    def look(self, present: Iterable[str], retired: Iterable[str]) -> None:
+    def look(self, present: Iterable[str], retired: Mapping[str, float]) -> None:
         """Drop nodes whose workers all retired, or that had none of them for ten minutes.
 
         Parameters
         ----------
-        present, retired : iterable of str
-            Names of the workers that are there, and of those that retired.
+        present : iterable of str
+            Names of the workers that are there.
+        retired : mapping of str to float
+            When, in unix seconds, workers retired, by name. A node that joined later has a name
+            of theirs anew.
         """
-        here, gone = set(present), set(retired)
+        here = set(present)
         now = time.monotonic()
         over = []
         for node in self._nodes.values():
             if here.intersection(node.workers):
                 node.last_seen = now
-            elif gone.issuperset(node.workers) or now - node.last_seen > _EMPTY_SECONDS:
+                continue
+            all_retired = all(retired.get(name, 0.0) > node.joined for name in node.workers)
+            if all_retired or now - node.last_seen > _EMPTY_SECONDS:
                 over.append(node)
         self._drop(over)
 

@@ -5,29 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import signal
 import ssl
 import time
 from pathlib import Path
 from typing import Any
 
-from distributed import Status
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.security import Security
 
-from .hub import Hub
+from .exits import Ended, ExitCode
 from .keeper import HeldBounds
 from .link import serve_link
 from .report import Report, replace_file, write_report
+from .scheduler_hub import Hub
 from .spec import SchedulerSpec, TLSFiles
 from .state import address_of, http_address
 
 logger = logging.getLogger("daskd.scheduler")
 
-_EXIT_OK = 0
-_EXIT_FAILED = 1
-_EXIT_TLS = 84
+_ORPHAN_LOOK_SECONDS = 60.0
 
 
 class Ending(SchedulerPlugin):
@@ -41,15 +38,15 @@ class Ending(SchedulerPlugin):
 
     async def before_close(self) -> None:
         """Write the report."""
-        report(self._spec, self._directory, "ending")
+        report(self._directory, Report(self._spec.instance, "ending"))
 
 
-def report(spec: SchedulerSpec, directory: Path, phase: str, **fields: str | None) -> None:
+def report(directory: Path, content: Report) -> None:
     """Write the report; a full disk is logged and stops nothing."""
     try:
-        write_report(directory, Report(spec.instance, phase, **fields))
+        write_report(directory, content)
     except OSError as err:
-        logger.warning("The report could not be written: %s", err)
+        logger.warning("report.json could not be written: %s", err)
 
 
 def note_goodbye(directory: Path, peer: str) -> None:
@@ -96,63 +93,78 @@ def build(spec: SchedulerSpec, directory: Path) -> Hub:
     return hub
 
 
+async def start(spec: SchedulerSpec, directory: Path) -> Hub:
+    """Start the hub that a spec asks for.
+
+    Raises
+    ------
+    Ended
+        It did not start: an address is taken, a certificate can't be read, ...
+    """
+    try:
+        hub = build(spec, directory)
+        await hub.scheduler
+    except (OSError, ValueError, RuntimeError) as err:
+        # distributed wraps what fails at a server's start in a RuntimeError.
+        cause = err.__cause__ or err
+        code = ExitCode.TLS_REFUSED if isinstance(cause, ssl.SSLError) else ExitCode.FAILED
+        words = f"the scheduler did not start at {spec.host}:{spec.port}: {type(cause).__name__}: {cause}"
+        raise Ended(code, words) from err
+    return hub
+
+
 async def watch_orphan(hub: Hub, timeout: float) -> None:
     """Close the cluster once no daemon spoke for ``timeout`` seconds, with no client and no task."""
     while True:
         left = timeout - hub.orphaned_for()
         if left <= 0:
             break
-        await asyncio.sleep(min(left, 60.0))
+        await asyncio.sleep(min(left, _ORPHAN_LOOK_SECONDS))
     hub.close(f"no daemon spoke to this cluster for {timeout:g} s, and it has no client and no task")
 
 
-async def run(spec: SchedulerSpec, directory: Path) -> int:
-    """Run the scheduler until it is closed; return the exit code."""
-    report(spec, directory, "starting")
-    try:
-        hub = build(spec, directory)
-        await hub.scheduler
-        link = serve_link(hub, spec.link_fd) if spec.link_fd is not None else None
-    except (OSError, ValueError, RuntimeError) as err:
-        # distributed wraps what failed at its start in a RuntimeError.
-        cause = err.__cause__ or err
-        words = f"The scheduler did not start at {spec.host}:{spec.port}: {cause}"
-        report(spec, directory, "failed", failure=words)
-        logger.error(words)
-        return _EXIT_TLS if isinstance(cause, ssl.SSLError) else _EXIT_FAILED
-    scheduler = hub.scheduler
+async def run(spec: SchedulerSpec, directory: Path) -> None:
+    """Run the scheduler until it is closed."""
+    report(directory, Report(spec.instance, "starting"))
+    hub = await start(spec, directory)
+    link = serve_link(hub, spec.link_fd) if spec.link_fd is not None else None
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, hub.close, f"told by {number.name}")
-    report(spec, directory, "running", address=address_of(scheduler), dashboard=http_address(scheduler))
+    scheduler = hub.scheduler
+    report(directory, Report(spec.instance, "running", address_of(scheduler), http_address(scheduler)))
     orphan = asyncio.create_task(watch_orphan(hub, spec.orphan_timeout))
     await scheduler.finished()
     orphan.cancel()
     if link is not None:
         link.stop()
         await link.close_all_connections()
-    logger.info("The scheduler has ended: it was told to")
-    return _EXIT_OK if scheduler.status == Status.closed else _EXIT_FAILED
 
 
-def main(spec: SchedulerSpec, directory: str | os.PathLike[str]) -> int:
+def main(spec: SchedulerSpec, directory: str | Path) -> int:
     """Run a scheduler process.
 
     Parameters
     ----------
     spec : SchedulerSpec
         What to run.
-    directory : Path
+    directory : str or Path
         The instance's directory: ``report.json`` and ``goodbye.json`` are written there.
 
     Returns
     -------
     int
-        The exit code: 0 told to end, 84 TLS refused, 1 anything else.
+        The exit code, 0: told to end.
+
+    Raises
+    ------
+    Ended
+        The scheduler did not start.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s - %(name)s - %(levelname)s - %(message)s"))
     daskd = logging.getLogger("daskd")
     daskd.addHandler(handler)
     daskd.setLevel(logging.INFO)
-    return asyncio.run(run(spec, Path(directory)))
+    asyncio.run(run(spec, Path(directory)))
+    return ExitCode.OK

@@ -135,9 +135,9 @@ class State(SchedulerPlugin):
         self.left.append({"name": name, "instance": self._instance_of(name), "t": time.time(), "why": why})
         self.changes.raise_()
 
-    def retired(self) -> set[str]:
-        """Names of the workers among the last 200 that left which had retired."""
-        return {entry["name"] for entry in self.left if entry["why"] == "retired"}
+    def retired(self) -> dict[str, float]:
+        """Names of those of the last 200 workers that left which had retired, and when they left."""
+        return {entry["name"]: entry["t"] for entry in self.left if entry["why"] == "retired"}
 
     def document(self, scheduler: Any, nodes: list[dict[str, Any]]) -> dict[str, Any]:
         """Return the state now."""

@@ -81,6 +81,6 @@ def scenarios() -> list[Scenario]:
             sawtooth(60, 1.0, 40.0, 4),
             group={"workers_per_instance": 4},
         ),
-        on("machine", "400 x 2 s after 10 min, initial=20", burst(400, 2.0, at=400.0), group={"initial": 20}),
+        on("machine", "400 x 2 s after 400 s, initial=20", burst(400, 2.0, at=400.0), group={"initial": 20}),
     ]
     return found

@@ -104,7 +104,7 @@ def fleets(draw: st.DrawFn, group: Group, most: int | None = None) -> tuple[list
     said: list[WorkerRow] = []
     for n in range(count):
         state = draw(st.sampled_from([InstanceState.RUNNING, InstanceState.RUNNING, InstanceState.PENDING]))
-        age = draw(st.sampled_from([0.0, 1.0, 6.0, 50.0, 200.0, 3000.0]))
+        age = draw(st.sampled_from([0.5, 1.0, 6.0, 50.0, 200.0, 3000.0]))
         item = Instance(f"{group.name}-{n}", group.name, state, NOW - age)
         instances.append(item)
         if state is InstanceState.RUNNING:

@@ -9,8 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +16,16 @@ import pytest
 
 from daskctl.commands.completion import VARIABLE
 
+from ..daemon_process import DaemonProcess, until
+
 WAIT_S = 60.0
 
 
 class Shell:
     """Runs daskctl against one daemon."""
 
-    def __init__(self, address: str) -> None:
-        self.environment = {**os.environ, "DASKD_ADDRESS": address, "NO_COLOR": "1", "COLUMNS": "200"}
+    def __init__(self, daemon: DaemonProcess) -> None:
+        self.environment = {**daemon.env, "NO_COLOR": "1", "COLUMNS": "200"}
 
     def start(self, *arguments: str, **kwargs: Any) -> subprocess.Popen[str]:
         """Start it, its output in pipes unless told otherwise."""
@@ -49,16 +49,15 @@ class Shell:
 
 
 @pytest.fixture
-def shell(daemon: Any) -> Shell:
+def shell(daemon: DaemonProcess) -> Shell:
     """A shell whose DASKD_ADDRESS is a daemon's."""
-    return Shell(daemon.address)
+    return Shell(daemon)
 
 
 @pytest.fixture
-def etl(shell: Shell) -> Iterator[dict[str, Any]]:
+def etl(shell: Shell) -> Any:
     """A cluster of one worker."""
-    yield shell.json("create", "etl", "-n", "1", "--threads", "1", "--memory", "512MiB")
-    shell.run("delete", "etl", "--no-wait")
+    return shell.json("create", "etl", "-n", "1", "--threads", "1", "--memory", "512MiB")
 
 
 @pytest.fixture
@@ -82,8 +81,10 @@ def test_a_clusters_life(shell: Shell) -> None:
     assert [worker["state"] for worker in workers] == ["WORKER_STATE_RUNNING"] * 2
 
     assert shell.json("scale", "etl", "1")["groups"][0]["running"] == 1
-    assert len(shell.json("workers", "etl")["workers"]) == 1
-    assert "WORKER_STATE_ENDED" in {worker["state"] for worker in shell.json("workers", "etl", "--all")["workers"]}
+    assert _states(shell).count("WORKER_STATE_RUNNING") == 1
+    # Whoever left the scheduler may still be on its way out as a process.
+    until(lambda: _states(shell) == ["WORKER_STATE_RUNNING"], "the other one has ended")
+    assert sorted(_states(shell, "--all")) == ["WORKER_STATE_ENDED", "WORKER_STATE_RUNNING"]
     adapted = shell.json("adapt", "etl", "--min", "1", "--max", "3", "--interval", "2s")
     assert adapted["adaptive"]["policy"]["maximum"] == 3
     assert adapted["adaptive"]["policy"]["interval"] == "2s"
@@ -100,6 +101,10 @@ def test_a_clusters_life(shell: Shell) -> None:
     assert [cluster["uid"] for cluster in shell.json("list", "--all")["clusters"]] == [made["uid"]]
     assert "etl" in shell.run("get", "etl", code=1).stderr
     assert shell.json("get", made["uid"])["end_time"] is not None
+
+
+def _states(shell: Shell, *arguments: str) -> list[str]:
+    return [worker["state"] for worker in shell.json("workers", "etl", *arguments)["workers"]]
 
 
 def test_the_daemon_and_what_it_offers(shell: Shell) -> None:
@@ -179,7 +184,6 @@ def test_no_wait_returns_before_the_cluster_is_there(shell: Shell, never_starts:
     """What was asked for is recorded."""
     made = shell.json("create", "etl", "-n", "1", "--python", str(never_starts), "--no-wait")
     assert made["phase"] in ("PHASE_PENDING", "PHASE_STARTING")
-    shell.run("delete", "etl")
 
 
 def test_a_timeout_ends_the_wait_and_not_the_cluster(shell: Shell, never_starts: Path) -> None:
@@ -187,7 +191,6 @@ def test_a_timeout_ends_the_wait_and_not_the_cluster(shell: Shell, never_starts:
     done = shell.run("create", "etl", "--python", str(never_starts), "--timeout", "100ms", code=1)
     assert "The time was up before etl runs" in done.stderr
     assert shell.json("get", "etl")["delete_requested"] is False
-    shell.run("delete", "etl")
 
 
 def test_a_cluster_that_fails_is_exit_code_1_with_its_last_words(shell: Shell, tmp_path: Path) -> None:
@@ -200,18 +203,24 @@ def test_a_cluster_that_fails_is_exit_code_1_with_its_last_words(shell: Shell, t
     assert "no such interpreter here" in done.stderr
 
 
-def _until(condition: Any) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
+def test_a_cluster_that_somebody_ends_meanwhile_ends_the_wait(shell: Shell, never_starts: Path) -> None:
+    """Exit code 1, and words that say whose doing it was."""
+    waiting = shell.start("create", "etl", "--python", str(never_starts))
+    try:
+        until(lambda: shell.json("list")["clusters"], "the cluster is recorded")
+        owner = shell.json("delete", "etl")["owner"]
+        _, err = waiting.communicate(timeout=WAIT_S)
+    finally:
+        waiting.kill()
+    assert waiting.returncode == 1
+    assert f"etl was ended before it runs with its workers: deleted by {owner}" in err
 
 
 def test_ctrl_c_leaves_a_wait_and_says_so(shell: Shell, never_starts: Path) -> None:
     """The cluster stays as it was asked for."""
     waiting = shell.start("create", "etl", "--python", str(never_starts))
     try:
-        _until(lambda: shell.json("list")["clusters"])
+        until(lambda: shell.json("list")["clusters"], "the cluster is recorded")
         waiting.send_signal(signal.SIGINT)
         _, err = waiting.communicate(timeout=WAIT_S)
     finally:
@@ -219,7 +228,6 @@ def test_ctrl_c_leaves_a_wait_and_says_so(shell: Shell, never_starts: Path) -> N
     assert waiting.returncode == 130
     assert "the daemon goes on" in err
     assert shell.json("get", "etl")["delete_requested"] is False
-    shell.run("delete", "etl")
 
 
 def test_a_reader_that_goes_away_is_no_error(shell: Shell, etl: dict[str, Any]) -> None:
@@ -254,7 +262,6 @@ def test_a_terminal_shows_progress_and_then_the_cluster(shell: Shell) -> None:
     assert re.search(r"Waiting until etl runs with its workers: \w+, 0/1 workers", shown.decode())
     assert 'RemoteCluster.attach("etl")' in shown.decode()
     assert out.startswith("etl\t")
-    shell.run("delete", "etl", "--no-wait")
 
 
 def _read(terminal: int) -> bytes:
@@ -262,6 +269,19 @@ def _read(terminal: int) -> bytes:
         return os.read(terminal, 4096)
     except OSError:  # how Linux tells that the other end is closed
         return b""
+
+
+def test_what_a_killed_client_left_is_listed_and_let_go(shell: Shell, etl: dict[str, Any]) -> None:
+    """With its keys and their size; letting go says how much that was."""
+    client = Path(__file__).with_name("losing_client.py")
+    lost = subprocess.run([sys.executable, str(client), "etl"], env=shell.environment, timeout=WAIT_S, check=False)
+    assert lost.returncode == -signal.SIGKILL
+    held = until(lambda: shell.json("lost", "etl")["held_work"], "the client is missed")
+    assert [(work["keys"], work["states"]) for work in held] == [(3, {"memory": 3})]
+    assert "3 memory" in shell.run("lost", "etl").stdout
+    assert shell.json("lost", "etl", "--discard", "--client", "Client-of-nobody")["keys"] == 0
+    assert shell.json("lost", "etl", "--discard", "--client", held[0]["client"])["keys"] == 3
+    assert shell.json("lost", "etl") == {"held_work": []}
 
 
 def test_names_of_clusters_are_completed(shell: Shell, etl: dict[str, Any]) -> None:

@@ -47,16 +47,28 @@ def test_the_kind_of_an_error_is_its_exit_code(kind: type[DaskdError], code: int
     assert refused.message == "what happened"
 
 
-def test_the_words_name_each_field_at_fault() -> None:
-    """With its mend."""
-    error = InvalidSpec("the spec is wrong", problems=(Problem("groups[0].memory_limit", "write 4GiB"),))
-    assert failure(error).message == "the spec is wrong\n  groups[0].memory_limit: write 4GiB"
+@pytest.mark.parametrize(
+    ("message", "fields", "words"),
+    [
+        ("the spec is wrong", ("a",), "the spec is wrong\n  a: mend a"),
+        ("a: mend a", ("a",), "a: mend a"),
+        ("2 things: a: mend a; b: mend b", ("a", "b"), "2 things are wrong:\n  a: mend a\n  b: mend b"),
+    ],
+)
+def test_the_words_name_each_field_at_fault_once(message: str, fields: tuple[str, ...], words: str) -> None:
+    """With its mend; several on a line each, also where the daemon strung them together."""
+    problems = tuple(Problem(field, f"mend {field}") for field in fields)
+    assert failure(InvalidSpec(message, problems=problems)).message == words
 
 
 def test_the_words_of_a_failed_cluster_hold_its_logs_tail() -> None:
-    """Which is where the cause stands."""
-    error = ClusterFailed("etl failed", log_tail=("ImportError: no numpy",))
-    assert failure(error).message.splitlines()[-1] == "  ImportError: no numpy"
+    """Which is where the cause stands; what the message said already is not said again."""
+    error = ClusterFailed("etl failed: exited with 1", log_tail=("ImportError: no numpy", "exited with 1"))
+    assert failure(error).message.splitlines() == [
+        "etl failed: exited with 1",
+        "The last lines of its log:",
+        "  ImportError: no numpy",
+    ]
 
 
 def _daskctl(*arguments: str, address: str) -> subprocess.CompletedProcess[str]:

@@ -79,14 +79,14 @@ def test_a_cluster_has_ended_when_nothing_of_it_runs(cluster: Cluster, reached: 
     [
         (Phase.PENDING, False),
         (Phase.RUNNING, False),
-        (Phase.STOPPING, True),
+        (Phase.STOPPING, False),
         (Phase.STOPPED, True),
         (Phase.FAILED, True),
     ],
 )
-def test_a_cluster_that_ends_or_failed_never_gets_its_workers(phase: Phase, hopeless: bool) -> None:
-    """So nobody waits for them for ever."""
-    assert waiting.hopeless(_cluster(phase), waiting.started()) is hopeless
+def test_an_ended_cluster_never_gets_its_workers(phase: Phase, hopeless: bool) -> None:
+    """So nobody waits for them for ever; one that stops is yet to say whether it failed."""
+    assert waiting.hopeless(Cluster(phase=phase), waiting.started()) is hopeless
 
 
 def test_progress_tells_phase_counts_and_what_hinders() -> None:

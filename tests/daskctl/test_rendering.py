@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta, timezone
 from functools import partial
@@ -102,6 +103,25 @@ def test_a_terminal_has_header_colours_and_relative_times() -> None:
     assert "c1" not in row
 
 
+def test_a_narrow_terminal_cuts_no_name_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names and addresses are there to be copied; words go over several lines."""
+    monkeypatch.setenv("COLUMNS", "40")
+    name = "a-name-of-a-cluster-longer-than-the-terminal-is-wide"
+    printer = _terminal()
+    words = "one two three four five six seven eight nine ten"
+    printer.rows("clusters", [Cluster(name=name, message=words)], clusters.ROW, nothing="")
+    assert name in _out(printer)
+    assert re.search(r"one two [^\n]*\n *[a-z][^\n]* ten", _out(printer))
+
+
+def test_a_column_in_which_no_row_says_anything_is_not_shown() -> None:
+    """A pipe has it, for its columns are counted."""
+    printer = _terminal()
+    printer.rows("clusters", [Cluster(name="etl")], clusters.ROW, nothing="")
+    assert "ADAPTIVE" not in _out(printer)
+    assert "NAME" in _out(printer)
+
+
 def test_no_color_is_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A terminal without colours still has header and relative times."""
     monkeypatch.setenv("NO_COLOR", "1")
@@ -177,7 +197,7 @@ def test_a_cluster_at_length_tells_what_is_there_and_leaves_out_what_is_not() ->
     assert facts["group highmem"].endswith("1 thread and no memory limit each, driver slurm: the queue is full")
     assert facts["adaptive"] == "1..8 workers, wants 4"
     assert facts["decision"] == "12 tasks (2026-03-01T11:57:55Z)"
-    assert facts["lost work"] == "17 keys, 2 KiB, of 1 lost clients"
+    assert facts["lost work"] == "17 keys, 2 KiB, lost clients: 1"
     assert facts["process"] == "77 on h1"
     assert not {"ended", "idle since", "restarts", "message"} & set(facts)
 

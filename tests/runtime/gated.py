@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from distributed import Future, get_client
+
 
 def behind(gate: str, value: int) -> int:
     """Return ``value`` once the file ``gate`` is there."""
@@ -19,6 +21,21 @@ def behind(gate: str, value: int) -> int:
 def fail(value: int) -> int:
     """Raise."""
     raise RuntimeError(f"failed on purpose: {value}")
+
+
+def inc(x: int) -> int:
+    """Return one more."""
+    return x + 1
+
+
+def increment_inside(x: int) -> int:
+    """Return one more, by way of a client inside this task that wants the result on and on."""
+    client = get_client()
+    KEPT.append(client.submit(inc, x))
+    return KEPT[-1].result()
+
+
+KEPT: list[Future] = []
 
 
 class Counter:

@@ -14,8 +14,8 @@ from typing import Any
 import dask
 from distributed import Client, Future, Worker
 
-from daskd.runtime.hub import Hub
 from daskd.runtime.keeper import HeldBounds
+from daskd.runtime.scheduler_hub import Hub
 
 PATIENCE = 30.0
 
@@ -63,7 +63,9 @@ async def workers(hub: Hub, n: int = 2, **kwargs: Any) -> AsyncIterator[list[Wor
     arguments = {"nthreads": 1, "dashboard": False, "host": "127.0.0.1", "validate": True, **kwargs}
     try:
         for i in range(n):
-            started.append(await Worker(hub.scheduler.address, **{"name": f"w-{i}", **arguments}))
+            worker = Worker(hub.scheduler.address, **{"name": f"w-{i}", **arguments})
+            started.append(worker)
+            await worker
         yield started
     finally:
         await asyncio.gather(*(worker.close() for worker in started))

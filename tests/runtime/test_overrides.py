@@ -8,12 +8,32 @@ from __future__ import annotations
 
 import asyncio
 
-from distributed import Client, Variable, get_client
+import gated
+import pytest
+from distributed import Client, Nanny, Variable
+from distributed.comm import Comm, CommClosedError, connect
+from distributed.versions import get_versions
 from hub_cluster import a_client, a_cluster, a_hub, client_process, event, lose, recovered, until
+
+from daskd.runtime.scheduler_hub import Hub
 
 
 def inc(x: int) -> int:
     return x + 1
+
+
+async def registered(hub: Hub, client: str) -> Comm:
+    """Connect as a client of this id by the bare protocol."""
+    comm = await connect(hub.scheduler.address)
+    await comm.write({"op": "register-client", "client": client, "reply": False, "versions": get_versions()})
+    assert (await comm.read())[0]["op"] == "stream-start"
+    return comm
+
+
+async def read_to_the_end(comm: Comm) -> None:
+    """Read messages until the other side closes."""
+    while True:
+        await comm.read()
 
 
 async def test_a_killed_clients_tasks_finish_and_stay(tmp_path):
@@ -71,18 +91,18 @@ async def test_a_hand_over_survives_the_close_that_follows():
 
 async def test_clients_inside_workers_are_never_kept():
     """What a task's own client wanted is not held when that client's worker goes."""
-
-    def nested(x: int) -> int:
-        client = get_client()
-        return client.submit(inc, x).result()
-
-    async with a_cluster(2) as hub, a_client(hub) as client:
-        assert await client.submit(nested, 1) == 2
+    async with (
+        a_hub() as hub,
+        Nanny(hub.scheduler.address, nthreads=2, host="127.0.0.1", dashboard=False),
+        a_client(hub) as client,
+    ):
+        assert await client.submit(gated.increment_inside, 1) == 2
         inside = [c for c in hub.scheduler.client_comms if c != client.id]
         assert len(inside) == 1
+        ended = hub.scheduler._connections[inside[0]]
         hub.scheduler.client_comms[inside[0]].abort()
-        await until(lambda: inside[0] not in hub.scheduler.clients)
-        assert not hub.scheduler.keeper.holds
+        await until(ended.is_set)
+        assert event(hub, "held") is None
 
 
 async def test_a_variable_that_is_deleted_is_no_lost_client():
@@ -114,16 +134,21 @@ async def test_a_client_that_comes_back_takes_its_keys_back():
 
 async def test_a_second_connection_under_one_id_ends_the_first():
     """A client that is back before its old connection's end was noticed keeps its new state and keys."""
-    async with a_cluster(1) as hub, a_client(hub) as client:
-        future = client.submit(inc, 1)
-        await future
-        old_comm = client.scheduler_comm
-        await client._ensure_connected()
-        assert client.scheduler_comm is not old_comm
-        state = await until(lambda: hub.scheduler.clients.get(client.id))
-        await until(lambda: future.key in {ts.key for ts in state.wants_what})
+    async with a_cluster(1) as hub:
+        async with a_client(hub) as client:
+            future = client.submit(inc, 1)
+            await future
+            first = await registered(hub, "c-1")
+            await first.write([{"op": "client-desires-keys", "keys": [future.key], "client": "c-1"}])
+            await until(lambda: hub.scheduler.clients["c-1"].wants_what)
+        second = await registered(hub, "c-1")
+        with pytest.raises(CommClosedError):
+            await read_to_the_end(first)
+        assert [ts.key for ts in hub.scheduler.clients["c-1"].wants_what] == [future.key]
         assert not hub.scheduler.keeper.holds
-        assert await client.submit(inc, 5) == 6
+        await second.write([{"op": "close-client"}])
+        await until(lambda: not hub.scheduler.tasks)
+        await second.close()
 
 
 async def test_restart_drops_held_work_and_says_so():
@@ -163,6 +188,7 @@ async def test_shutdown_says_who_told_it_to_end():
 
 
 async def test_without_http_nothing_listens_but_dasks_port():
-    """serve_http=False leaves the HTTP server out."""
-    async with a_hub() as hub:
+    """serve_http=False leaves the HTTP server out, and a notebook can still show the client."""
+    async with a_hub() as hub, a_client(hub) as client:
         assert "dashboard" not in hub.scheduler.services
+        assert client.id in client._repr_html_()

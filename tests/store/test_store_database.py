@@ -17,7 +17,7 @@ from daskd.model.cluster import Phase
 from daskd.model.errors import InvalidArgument, StateUnusable
 from daskd.store import ClusterQuery, SqliteStore
 from daskd.store.failures import explained
-from daskd.store.migrations import MIGRATIONS, SCHEMA
+from daskd.store.migrations import MIGRATIONS, SCHEMA_VERSION
 
 from .example import GONE, STARTED
 from .records import CREATED, ENDED_INSTANCE, FULL, LIVE_INSTANCE, MACHINE, Clock, cluster, recorded, say
@@ -105,10 +105,10 @@ async def test_a_newer_schema_is_refused_untouched(tmp_path: Path) -> None:
     await (await opened(tmp_path / "state")).close()
     path = tmp_path / "state" / "daskd.db"
     with closing(sqlite3.connect(path)) as db:
-        db.execute(f"PRAGMA user_version = {SCHEMA + 1}")
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
         db.commit()
     before = path.read_bytes()
-    with pytest.raises(StateUnusable, match=rf"schema {SCHEMA + 1}.*run the newer daskd"):
+    with pytest.raises(StateUnusable, match=rf"schema {SCHEMA_VERSION + 1}.*run the newer daskd"):
         await opened(tmp_path / "state")
     assert path.read_bytes() == before
 

@@ -54,8 +54,7 @@ async def follow(daskd: AsyncDaskd, name: str) -> AsyncIterator[Event]:
     uid = (await daskd.get(name)).uid
     told = 0
     ended = False
-    watch = daskd.watch(uid, include_events=True)
-    async with aclosing(watch) as changes:
+    async with aclosing(daskd.watch(uid, include_events=True)) as changes:
         async for change in changes:
             ended = ended or (change.cluster is not None and has_ended(change.cluster))
             # What was before the watch began, or began anew, is in the list only; so is the last of an ended cluster,

@@ -91,7 +91,7 @@ def facts(cluster: Cluster, now: datetime) -> Iterator[tuple[str, Cell]]:
     yield from _adaptive_facts(cluster.adaptive, now)
     if cluster.held_work is not None and cluster.held_work.keys:
         held = cluster.held_work
-        words = f"{held.keys} keys, {amounts.size(held.bytes)}, of {held.clients} lost clients"
+        words = f"{held.keys} keys, {amounts.size(held.bytes)}, lost clients: {held.clients}"
         yield "lost work", Cell(words, f"{words} (see: daskctl lost {cluster.name})")
 
 

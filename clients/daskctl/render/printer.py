@@ -59,7 +59,7 @@ class Printer:
         elif not rows:
             self.say(nothing)
         elif self.out.isatty():
-            self._console().print(table.for_terminal(rows, columns, self.now()))
+            table.print_for_terminal(rows, columns, self.now(), self._console())
         else:
             self._lines(table.for_pipe(rows, columns, self.now()))
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +19,8 @@ Row = TypeVar("Row")
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _NOTHING = "-"
+_NARROWEST = 24  # characters, of what may be broken into lines
+_WIDEST = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +81,32 @@ def when_due(moment: datetime | None, now: datetime) -> Cell:
     return Cell(moments.absolute(moment), moments.until(moment, now)) if moment else Cell("")
 
 
-def for_terminal(rows: Iterable[Row], columns: Sequence[Column[Row]], now: datetime) -> Table:
-    """A table for people."""
-    shown = [column for column in columns if not column.pipe_only]
+def print_for_terminal(rows: Sequence[Row], columns: Sequence[Column[Row]], now: datetime, console: Console) -> None:
+    """Print a table for people: without the columns in which no row says anything, and with no name cut short.
+
+    What is wider than the terminal is left to it to break, as names and addresses are there to be copied.
+    """
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in shown:
+    shown: list[list[Text]] = []
+    for column in columns:
+        texts = [column.cell(row, now).text() for row in rows]
+        if column.pipe_only or all(text.plain == _NOTHING for text in texts):
+            continue
+        width = max(text.cell_len for text in (Text(column.header), *texts))
         table.add_column(
             column.header,
             justify="right" if column.right else "left",
             no_wrap=not column.wraps,
-            overflow="fold" if column.wraps else "ellipsis",
+            overflow="fold",
+            min_width=min(width, _NARROWEST) if column.wraps else width,
         )
-    for row in rows:
-        table.add_row(*(column.cell(row, now).text() for column in shown))
-    return table
+        shown.append(texts)
+    for cells in zip(*shown, strict=True):
+        table.add_row(*cells)
+    needed = Measurement.get(console, console.options.update(width=_WIDEST), table).minimum
+    if needed > console.width:
+        table.width = needed
+    console.print(table, crop=False)
 
 
 def for_pipe(rows: Iterable[Row], columns: Sequence[Column[Row]], now: datetime) -> Iterable[str]:

@@ -16,13 +16,14 @@ BILLED_BEFORE_START = 5.0
 def start_time(group: Group, ages: Sequence[float]) -> float:
     """Seconds that an instance of the group takes to start, given the ages of those that are pending.
 
-    A pending instance that is older than the last starts' median is a start of which only a lower bound is
-    known, and joins them. So one straggler moves the median by half a rank, a line that has stopped moves
-    it to their ages, and with nothing but time passing it never falls.
+    The age of a pending instance is a lower bound of one more start, so the oldest join the last starts one
+    by one, and the largest median of all is the answer. One straggler moves it by half a rank, a line that
+    has stopped moves it to the ages in the line. A launch doesn't change it, and while nothing but time
+    passes it never falls, else what is awaited already would be asked for again.
     """
     starts = list(group.start_times[-STARTS_LOOKED_AT:]) or [group.stated_start]
-    usual = median_high(starts)
-    return median_high([*starts, *(age for age in ages if age > usual)])
+    oldest = sorted(ages, reverse=True)[:STARTS_LOOKED_AT]
+    return max(median_high(starts + oldest[:joined]) for joined in range(len(oldest) + 1))
 
 
 def arrival(start: float, age: float) -> float:

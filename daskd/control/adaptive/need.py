@@ -10,7 +10,7 @@ from daskd.control.adaptive.estimate import billed_start, measured, work_to_keep
 from daskd.control.adaptive.load import steady_to_keep, steady_to_start
 from daskd.control.adaptive.placing import Served
 from daskd.control.adaptive.standing import Standing, limit
-from daskd.control.adaptive.supply import ROUNDING, Bin, Demand, allot, fresh
+from daskd.control.adaptive.supply import ROUNDING, Bin, Demand, allot, awaited, fresh
 from daskd.model.adaptive import ClassMemory, Policy, Reason
 
 KEEP_LOAD = 0.7
@@ -85,7 +85,7 @@ def launches(
 
     def start(standing: Standing, launch: Launch) -> None:
         started[standing.group.name].append(launch)
-        bins.append(fresh(standing.group, launch.workers, standing.start, running=False))
+        bins.append(awaited(standing.group, launch.workers, 0.0, standing.start))
 
     for name, (least, code) in floors.items():
         missing = min(least - standings[name].have, standings[name].room)

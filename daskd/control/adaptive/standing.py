@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
 
 from daskd.control.adaptive.estimate import arrival, horizon, start_time
-from daskd.control.adaptive.supply import Bin, fresh
+from daskd.control.adaptive.supply import Bin, awaited, fresh
 from daskd.model.adaptive import Group, Instance, InstanceState, Policy, Snapshot, WorkerRow
 
 
@@ -59,12 +61,12 @@ class Standing:
         """Workers that may still be started."""
         return max(0, self.group.ceiling - self.have)
 
-    @property
+    @cached_property
     def supply(self) -> int:
         """Workers that take tasks."""
         return sum(self.supplied_by(instance) for instance in self.running)
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
         """Bytes that the workers hold for tasks."""
         return sum(row.nbytes for rows in self.rows.values() for row in rows)
@@ -80,7 +82,10 @@ class Standing:
     def bins(self) -> list[Bin]:
         """All that takes tasks, now or once it is there."""
         each = self.group.workers_per_instance
-        bins = [fresh(self.group, each, arrival(self.start, age), running=False) for age in self.ages]
+        bins = [
+            awaited(self.group, each * len(list(alike)), age, arrival(self.start, age))
+            for age, alike in groupby(self.ages)
+        ]
         if supply := self.supply:
             bins.append(fresh(self.group, supply))
         return bins

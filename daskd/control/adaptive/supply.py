@@ -16,12 +16,13 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Bin:
-    """Workers of one group that arrive together and have the same left to give."""
+    """Workers of one group that were launched together and have the same left to give."""
 
     group: str
     workers: int
     threads: int
     resources: Pairs
+    age: float = 0.0
     arrival: float = 0.0
     running: bool = True
 
@@ -51,9 +52,14 @@ class Bin:
         return replace(self, workers=workers, threads=self.threads - count, resources=left)
 
 
-def fresh(group: Group, workers: int, arrival: float = 0.0, *, running: bool = True) -> Bin:
-    """Workers of a group of which nothing is taken yet."""
-    return Bin(group.name, workers, group.nthreads, group.resources, arrival, running)
+def fresh(group: Group, workers: int) -> Bin:
+    """Running workers of a group of which nothing is taken yet."""
+    return Bin(group.name, workers, group.nthreads, group.resources)
+
+
+def awaited(group: Group, workers: int, age: float, arrival: float) -> Bin:
+    """Workers of a group that were launched ``age`` seconds ago and are due in ``arrival`` seconds."""
+    return replace(fresh(group, workers), age=age, arrival=arrival, running=False)
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,10 @@ class Demand:
 def allot(
     bins: Sequence[Bin], demand: Demand, groups: Mapping[str, int], passed_over: str | None = None
 ) -> tuple[list[Bin], int]:
-    """Give a class the slots it needs: running ones first, then the first to arrive, no more than needed.
+    """Give a class the slots it needs: running ones first, then the longest awaited, no more than needed.
+
+    That order stays the same while time passes, and what is launched comes last in it: a later decision
+    finds the same slots left for the next class.
 
     Parameters
     ----------
@@ -95,7 +104,7 @@ def allot(
     """
     left: list[Bin] = []
     work, taken = demand.work, 0
-    for item in sorted(bins, key=lambda b: (not b.running, b.arrival, groups.get(b.group, 0))):
+    for item in sorted(bins, key=lambda b: (not b.running, -b.age, groups.get(b.group, 0))):
         worth = demand.start + demand.horizon - item.arrival
         each = item.slots(demand.row) if item.group in groups else 0
         late = item.group == passed_over and not item.running

@@ -77,6 +77,8 @@ def surplus_victims(
     """
     each = standing.group.workers_per_instance
     surplus = max(0, standing.have - keep) // each
+    if not surplus:
+        return Victims(), Reason.HOLD
     useful = max(0, standing.supply + standing.awaited - keep)
     awaited = min(surplus, len(standing.pending), useful // each)
     cancel: list[Instance] = []

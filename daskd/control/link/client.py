@@ -14,7 +14,7 @@ from .documents import Discarded, Fenced, HeldDocument, Hello, HubState, Retirem
 from .http import ExchangeError, exchange
 
 PROTOCOL = 1
-PATIENCE = 15.0
+PATIENCE = 10.0
 """Seconds by which a long poll may be late before it counts as unanswered."""
 
 _IN_THREAD = 64 * 1024

@@ -107,7 +107,7 @@ class HubState(_Document):
     rev: Count
     t: Time
     phase: Short
-    address: Address
+    address: Address | None = None
     dashboard: Url | None = None
     nodes: tuple[HubNode, ...] = Field(default=(), max_length=MOST_ENTRIES)
     workers: tuple[HubWorker, ...] = Field(default=(), max_length=MOST_ENTRIES)

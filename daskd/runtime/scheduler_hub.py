@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable
 from typing import Any
@@ -120,6 +121,7 @@ class Hub:
         """Return who this is and what it runs on; ``pid`` is added by the link."""
         versions = get_versions()
         packages = {name: str(version) for name, version in versions["packages"].items() if version}
+        packages["python"] = platform.python_version()
         return {"protocol": 1, **self.identity, "started": self.started, "versions": packages}
 
     def state_document(self) -> dict[str, Any]:

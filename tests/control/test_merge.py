@@ -1,0 +1,124 @@
+"""Two writers of one record: whatever the API changes while a pass goes on, neither loses what the other wrote."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from cluster_states import NOW, POLICY, cluster
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daskd.control.merge import merge
+from daskd.model.cluster import Adaptive, Cluster, Group, Held, Phase
+from daskd.model.spec import AdaptivePolicy
+
+counts = st.integers(0, 5)
+policies = st.sampled_from([None, POLICY, replace(POLICY, since=NOW), Adaptive(AdaptivePolicy(maximum=3), since=NOW)])
+
+
+def _with(of: Cluster, desired: tuple[int, ...]) -> Cluster:
+    return replace(of, groups=tuple(replace(g, desired=n) for g, n in zip(of.groups, desired, strict=True)))
+
+
+befores = st.builds(
+    lambda first, second, adaptive: replace(
+        cluster(adaptive=adaptive), groups=(Group("default", desired=first), Group("big", desired=second))
+    ),
+    counts,
+    counts,
+    policies,
+)
+
+observations = st.fixed_dictionaries(
+    {
+        "phase": st.sampled_from(Phase),
+        "reason": st.sampled_from(["", "SCHEDULER_SILENT"]),
+        "message": st.text(max_size=5),
+        "ended": st.sampled_from([None, NOW]),
+        "failed": st.booleans(),
+        "held": st.builds(Held, counts, counts, counts),
+        "idle_since": st.sampled_from([None, NOW]),
+        "event_seq": counts,
+        "stop": st.sampled_from(["", "shut down by a client"]),
+    }
+)
+
+
+@st.composite
+def passes(draw: st.DrawFn) -> tuple[Cluster, Cluster]:
+    """A record as a pass read it, and what it made of it."""
+    before = draw(befores)
+    after = replace(before, **draw(observations))
+    seen = [replace(g, failures=draw(counts), pending=draw(counts), running=draw(counts)) for g in after.groups]
+    if before.adaptive is not None:
+        # as the adaptive policy does: its group's desired count, its own target and memory
+        seen[0] = replace(seen[0], desired=draw(counts))
+        decided = replace(before.adaptive, target=seen[0].desired, decided=NOW, memory={"n": 1})
+        after = replace(after, adaptive=decided)
+    return before, replace(after, groups=tuple(seen))
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> dict[str, Any]:
+    """What the API may change meanwhile."""
+    return draw(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "stop": st.just("deleted by ann"),
+                "adaptive": policies,
+                "desired": st.tuples(counts, counts),
+                "next_ordinal": counts,
+            },
+        )
+    )
+
+
+def changed(before: Cluster, change: dict[str, Any]) -> Cluster:
+    """The record as the API left it."""
+    fields = dict(change)
+    desired = fields.pop("desired", tuple(group.desired for group in before.groups))
+    return replace(_with(before, desired), revision=before.revision + 1, **fields)
+
+
+@given(passes(), changes())
+def test_what_the_api_wrote_is_never_lost(written: tuple[Cluster, Cluster], change: dict[str, Any]) -> None:
+    """Counts, policies and stops that were set while a pass went on stand after it."""
+    before, after = written
+    current = changed(before, change)
+    merged = merge(current, before, after)
+    assert merged.stop == (current.stop or after.stop)
+    assert merged.next_ordinal == max(current.next_ordinal, after.next_ordinal)
+    if "adaptive" in change and current.adaptive != before.adaptive:
+        assert merged.adaptive == current.adaptive
+        assert [g.desired for g in merged.groups] == [g.desired for g in current.groups]
+    for was, now, result in zip(before.groups, current.groups, merged.groups, strict=True):
+        if now.desired != was.desired:
+            assert result.desired == now.desired
+
+
+@given(passes(), changes())
+def test_what_a_pass_observed_is_never_lost(written: tuple[Cluster, Cluster], change: dict[str, Any]) -> None:
+    """Phase, failures, counts, what is held: all that the API does not write is as the pass left it."""
+    before, after = written
+    merged = merge(changed(before, change), before, after)
+    api = ("stop", "adaptive", "groups", "next_ordinal")
+    assert replace(merged, **{name: getattr(after, name) for name in api}) == after
+    for seen, result in zip(after.groups, merged.groups, strict=True):
+        assert replace(result, desired=seen.desired) == seen
+
+
+@given(passes())
+def test_a_pass_that_nobody_disturbed_is_written_as_it_is(written: tuple[Cluster, Cluster]) -> None:
+    """The adaptive decision included."""
+    before, after = written
+    assert merge(before, before, after) == after
+
+
+def test_a_scale_to_the_same_count_still_turns_the_policy_off() -> None:
+    """Its decision of the same moment is void, though the count that was asked for is the one that stood."""
+    before = cluster(5, adaptive=POLICY)
+    after = _with(replace(before, adaptive=replace(POLICY, target=9)), (9,))
+    merged = merge(replace(before, adaptive=None), before, after)
+    assert (merged.adaptive, merged.group("default").desired) == (None, 5)

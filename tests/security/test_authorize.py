@@ -1,0 +1,113 @@
+"""Who may see what, and which cluster a name means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from daskd.model.cluster import Cluster
+from daskd.model.errors import ClusterNotFound, NotAllowed
+from daskd.model.identity import Identity
+from daskd.model.spec import ClusterSpec
+from daskd.security.authorize import Caller, check_may_create, may_see, resolve
+
+UID = "c" + "a" * 19
+
+
+def caller(name: str, uid: int, daemon_uid: int = 0) -> Caller:
+    return Caller(Identity(name, uid, uid, "/"), "unix socket", daemon_uid)
+
+
+def cluster(name: str, owner: str, uid: int, id_: str) -> Cluster:
+    return Cluster(id_, name, owner, uid, ClusterSpec(), created=0, updated=0)
+
+
+@dataclass
+class Some:
+    """A lookup over a list."""
+
+    clusters: list[Cluster]
+
+    async def get(self, uid: str) -> Cluster | None:
+        return next((each for each in self.clusters if each.uid == uid), None)
+
+    async def find(self, owner: str, name: str) -> Cluster | None:
+        return next((each for each in await self.live() if (each.owner, each.name) == (owner, name)), None)
+
+    async def live(self) -> list[Cluster]:
+        return [each for each in self.clusters if each.ended is None]
+
+
+ANNS, BOBS = cluster("etl", "ann", 1, UID), cluster("etl", "bob", 2, "c" + "b" * 19)
+BOTH = Some([ANNS, BOBS])
+
+
+@pytest.mark.parametrize(
+    ("who", "name", "expected"),
+    [
+        (caller("ann", 1), "etl", ANNS),
+        (caller("ann", 1), "ann/etl", ANNS),
+        (caller("ann", 1), UID, ANNS),
+        (caller("bob", 2), "etl", BOBS),
+        (caller("root", 0), "bob/etl", BOBS),
+        (caller("root", 0), UID, ANNS),
+        (caller("ann", 1), "bob/etl", None),
+        (caller("ann", 1), BOBS.uid, None),
+        (caller("root", 0), "etl", None),
+        (caller("ann", 7), "etl", None),
+        (caller("ann", 1), "ann/etl/etl", None),
+        (caller("ann", 1), "/etl", None),
+    ],
+)
+async def test_a_name_means_what_the_caller_may_see(who, name, expected):
+    """One's own by name; others' for administrators alone; a user's name that another uid has got opens nothing."""
+    if expected is not None:
+        assert await resolve(BOTH, who, name) == expected
+    else:
+        with pytest.raises(ClusterNotFound):
+            await resolve(BOTH, who, name)
+
+
+async def test_an_ended_cluster_is_reached_by_uid_alone():
+    """Its name means it no more."""
+    ended = Some([replace(ANNS, ended=5.0)])
+
+    assert (await resolve(ended, caller("ann", 1), UID)).ended == 5.0
+    with pytest.raises(ClusterNotFound):
+        await resolve(ended, caller("ann", 1), "etl")
+
+
+async def test_a_name_that_looks_like_a_uid_is_a_name_first():
+    """A cluster that is called as another's uid is found by its name."""
+    named = cluster("c" + "b" * 19, "ann", 1, "c" + "d" * 19)
+
+    assert await resolve(Some([BOBS, named]), caller("ann", 1), BOBS.uid) == named
+
+
+@pytest.mark.parametrize("name", ["etk", "bob/etl", BOBS.uid])
+async def test_a_refusal_hints_at_nothing_of_others(name):
+    """The words are the same whether somebody else has such a cluster or nobody has."""
+
+    async def words(store: Some) -> str:
+        with pytest.raises(ClusterNotFound) as caught:
+            await resolve(store, caller("ann", 1), name)
+        return caught.value.words
+
+    assert await words(BOTH) == await words(Some([ANNS]))
+
+
+def test_the_daemons_own_user_is_an_administrator():
+    """Root and the user whose daemon it is see everything; others their own."""
+    assert may_see(caller("dan", 5, daemon_uid=5), ANNS)
+    assert may_see(caller("root", 0, daemon_uid=5), ANNS)
+    assert may_see(caller("ann", 1, daemon_uid=5), ANNS)
+    assert not may_see(caller("bob", 2, daemon_uid=5), ANNS)
+
+
+@pytest.mark.parametrize(("uid", "daemon_uid"), [(1, 0), (0, 1), (2, 1)])
+def test_only_the_daemons_own_user_may_create(uid, daemon_uid):
+    """As long as nothing can run as somebody else, nobody else is promised anything; not even root."""
+    check_may_create(caller("x", daemon_uid, daemon_uid))
+    with pytest.raises(NotAllowed, match="daskd serve"):
+        check_may_create(caller("x", uid, daemon_uid))
