@@ -112,6 +112,7 @@ class Reconciler:
         ]
         if unsure:
             await self.commit(instances=unsure)
+        await self._acts.end_again([i.id for i in self.instances.values() if i.stopping is not None])
 
     async def _turn(self) -> bool:
         self._wake.clear()
