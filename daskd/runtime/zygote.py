@@ -36,12 +36,17 @@ LOOK_S = 5.0
 REQUEST_S = 5.0
 REQUEST_MAX = 4096
 EXIT_FAILED = 1
+EXIT_ANOTHER = 17
 
 _ROLES = ("scheduler", "node")
 
 
 class Refused(Exception):
     """Nothing was forked; the text says why."""
+
+
+class Another(Refused):
+    """A zygote serves this cluster already."""
 
 
 class Born(BaseException):
@@ -69,7 +74,7 @@ def serve(directory: str) -> list[str] | None:
         return child.launch.argv[-2:]
     except Refused as refusal:
         sys.stderr.write(f"daskd zygote: {refusal}\n")
-        sys.exit(EXIT_FAILED)
+        sys.exit(EXIT_ANOTHER if isinstance(refusal, Another) else EXIT_FAILED)
     return None
 
 
@@ -101,14 +106,14 @@ def listening(directory: str) -> Iterator[socket.socket]:
 
     Raises
     ------
-    Refused
-        There is another.
+    Another
+        There is one.
     """
     lock = os.open(os.path.join(directory, LOCK), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise Refused("another zygote serves this cluster") from None
+        raise Another("another zygote serves this cluster") from None
     folder = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     _remove_socket(folder)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
