@@ -59,6 +59,11 @@ class ClusterFiles:
         return self.runtime / "daskd_runtime" / "supervisor.py"
 
     @property
+    def zygote_log(self) -> Path:
+        """What the zygote says when it can't serve."""
+        return self.folder / "zygote.log"
+
+    @property
     def tls(self) -> Path:
         """Certificates and keys."""
         return self.folder / "tls"
