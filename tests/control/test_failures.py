@@ -28,6 +28,7 @@ from cluster_states import (
 
 from daskd.control.absorb import absorb
 from daskd.control.backoff import FIRST, MOST, delay
+from daskd.control.failures import fail
 from daskd.control.ledger import Ledger
 from daskd.control.view import HubView, View
 from daskd.drivers.protocol import Observation
@@ -307,3 +308,10 @@ def test_waits_double_to_a_minute(failures: int) -> None:
 def test_a_record_of_what_was_refused_stays() -> None:
     """An end changes what is observed of an instance, and never what was recorded of its launch."""
     assert of(node_ends(node(), ended("n0", code=1)), "n0").record is Record.ACCEPTED
+
+
+def test_a_launch_that_is_refused_meanwhile_does_not_fail_a_deleted_cluster() -> None:
+    """Who deletes a cluster is not answered with FAILED."""
+    ledger = Ledger(cluster(stop="deleted by ann"), ())
+    fail(ledger, "its scheduler can't be launched")
+    assert (ledger.cluster.failed, ledger.cluster.stop, ledger.events) == (False, "deleted by ann", [])
