@@ -270,6 +270,17 @@ class Acts:
         if unwilling:
             await self._told_of(unwilling)
 
+    async def end_again(self, ids: Sequence[str]) -> None:
+        """Ask for the end of what was to end when the daemon ended: it may have died before it asked.
+
+        The time to end in peace begins anew, for what was never asked needs it. Asking twice is harmless.
+        """
+        if not ids:
+            return
+        now = time.time()
+        await self._of.commit(instances=[dataclasses.replace(self._of.instances[key], stopping=now) for key in ids])
+        await self._terminate(Terminate(tuple(ids)))
+
     async def _told_of(self, unwilling: Sequence[Outcome]) -> None:
         """A stop that failed is never recorded as stopped; its words are shown."""
         words = {outcome.handle.id: outcome.words for outcome in unwilling}

@@ -19,6 +19,7 @@ from daskd.store import Store
 
 from .acts import Acts
 from .idle import IdleWatch
+from .leftovers import clear_leftovers
 from .link import HubState, Link, LinkError
 from .log_reader import LogReader
 from .observer import Observer
@@ -76,6 +77,7 @@ class Controller:
         for cluster in await self._store.live():
             await self.created(cluster)
         self._spawn(self._observer.run(), "observer")
+        self._spawn(clear_leftovers(self._store, self._site, self._vault), "leftovers")
         self._spawn(IdleWatch(self._store, self._idle_since, self.wake).run(), "idle time-outs")
         self._spawn(Retention(self._store, self._site, self._keep).run(), "retention")
 

@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 REMEMBER_EVERY = 10.0
 ERROR_PAUSE = 2.0
 WORDLESS = 3
-"""Intervals that a policy, or a daemon, which has just begun waits for the scheduler's word before it decides without."""
+"""Intervals that a policy or a daemon which has just begun waits for the scheduler's word before it does without."""
 
 
 class Reconciler:
@@ -112,6 +112,7 @@ class Reconciler:
         ]
         if unsure:
             await self.commit(instances=unsure)
+        await self._acts.end_again([i.id for i in self.instances.values() if i.stopping is not None])
 
     async def _turn(self) -> bool:
         self._wake.clear()

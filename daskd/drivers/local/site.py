@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from daskd.drivers.protocol import (
@@ -23,6 +24,7 @@ from daskd.model.identity import Identity
 
 from . import launch, logs, observe
 from .files import ClusterFiles
+from .zygote import Zygotes
 
 
 class LocalSite:
@@ -41,6 +43,9 @@ class LocalSite:
         self._who = who
         self._where = surroundings
         self._children = launch.Children()
+        self._zygotes = Zygotes(surroundings.state_id, self._children.add)
+        # threads of its own: one whose imports hang must not keep others' observation waiting
+        self._launching = ThreadPoolExecutor(max_workers=32, thread_name_prefix="local-launch")
 
     def _files(self, cluster: str) -> ClusterFiles:
         return ClusterFiles(self._where.state_dir / "clusters" / cluster)
@@ -65,9 +70,12 @@ class LocalSite:
 
     async def launch(self, batch: Batch, handles: Sequence[Handle]) -> list[Outcome]:
         """A supervisor each. A folder that is there already was launched before: nothing happens again."""
-        launcher = launch.Launcher(self._who, self._where, self._files(batch.cluster), batch, self._children)
-        return await asyncio.to_thread(
-            lambda: [launcher.launch(member, handle) for member, handle in zip(batch.members, handles, strict=True)]
+        files = self._files(batch.cluster)
+        zygote = self._zygotes.of(files)
+        launcher = launch.Launcher(self._who, self._where, files, batch, self._children, zygote)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._launching,
+            lambda: [launcher.launch(member, handle) for member, handle in zip(batch.members, handles, strict=True)],
         )
 
     async def observe(self, known: Sequence[Handle], deep: bool = False) -> Snapshot:
@@ -104,11 +112,16 @@ class LocalSite:
 
     async def unstage(self, cluster: str) -> None:
         """Keys, scratch files and code; logs stay."""
-        await asyncio.to_thread(self._files(cluster).unstage)
+        await asyncio.to_thread(self._unstage, self._files(cluster))
+
+    def _unstage(self, files: ClusterFiles) -> None:
+        self._zygotes.end(files)
+        files.unstage()
 
     async def forget(self, cluster: str) -> None:
         """All that is left of a cluster here, logs included."""
         await asyncio.to_thread(self._files(cluster).forget)
 
     async def close(self) -> None:
-        """Nothing is held open."""
+        """Nothing is held open, but threads."""
+        self._launching.shutdown(wait=False)

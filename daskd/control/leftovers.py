@@ -1,0 +1,32 @@
+"""Removes keys and scratch files of clusters that ended just before the daemon did."""
+
+from __future__ import annotations
+
+import structlog
+
+from daskd.drivers.protocol import Site
+from daskd.security.vault import Vault
+from daskd.store import Store
+
+log = structlog.get_logger(__name__)
+
+
+async def clear_leftovers(store: Store, site: Site, vault: Vault) -> None:
+    """Clean up what has credentials and does not live.
+
+    A cluster's end is recorded before it is cleaned up, and one that has ended gets no reconciler any more.
+    Credentials go last, so that they tell of what is left.
+    """
+    # in this order: whatever has credentials by now was recorded before
+    kept = await vault.kept()
+    live = {cluster.uid for cluster in await store.live()}
+    for uid in kept:
+        if uid in live:
+            continue
+        try:
+            await site.unstage(uid)
+            await vault.forget(uid)
+        except OSError as error:
+            log.error("what an ended cluster left could not be removed; the next start tries again", error=str(error))
+        else:
+            log.info("removed what an ended cluster left", cluster=uid)

@@ -1,0 +1,99 @@
+"""A daemon that dies at a named point, and what must hold of its clusters once another has taken over."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from daskd_client import AsyncDaskd, DaemonUnavailable
+from daskd_client.types import Cluster, Phase
+
+from ..daemon_process import DaemonProcess, until
+
+
+async def eventually(condition: Callable[[], Awaitable[object]], what: str, timeout: float = 60.0) -> None:
+    """Until that is true; fails when it is not within `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not await condition():
+        assert time.monotonic() < deadline, f"not within {timeout:g} s: {what}"
+        await asyncio.sleep(0.05)
+
+
+def start_armed(daemon: DaemonProcess, point: str) -> None:
+    """Start a daemon that will die at that point."""
+    daemon.start(env={"DASKD_TEST_MODE": "1", "DASKD_CRASH_POINT": point})
+
+
+def wait_for_death(daemon: DaemonProcess) -> None:
+    """Until it has died of its own signal."""
+    process = daemon.process
+    assert process is not None
+    until(lambda: process.poll() is not None, "the daemon dies at its point")
+    assert process.returncode == -signal.SIGKILL, daemon.log.read_text()[-3000:]
+    daemon.kill()  # its socket file goes, so that the next one is waited for
+
+
+async def asked_through_death(daemon: DaemonProcess, ask: Callable[[], Awaitable[Cluster]]) -> Cluster:
+    """What is asked of a daemon that dies of it is answered by the next one: a call that failed is made again."""
+    asking = asyncio.ensure_future(ask())
+    await asyncio.to_thread(wait_for_death, daemon)
+    await asyncio.to_thread(daemon.start)
+    try:
+        return await asking
+    except DaemonUnavailable:
+        return await ask()
+
+
+def supervised(daemon: DaemonProcess, uid: str) -> Counter[str]:
+    """How many supervisors each instance of a cluster has."""
+    found: Counter[str] = Counter()
+    for pid in daemon.processes():
+        argv = command_line(pid)
+        if any(text.endswith("/supervisor.py") for text in argv) and f"/{uid}/" in " ".join(argv):
+            found.update(Path(text).name for text in argv if "/instances/" in text)
+    return found
+
+
+def command_line(pid: int) -> list[str]:
+    """What a process was started with; nothing when it has gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return []
+
+
+def running_of(daemon: DaemonProcess, uid: str) -> list[int]:
+    """Living processes of one cluster."""
+    return [pid for pid in daemon.processes() if uid in _environment(pid) or uid in " ".join(command_line(pid))]
+
+
+def _environment(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+async def converged(daskd: AsyncDaskd, uid: str, n: int) -> bool:
+    """Whether a cluster runs with so many workers, none coming or going, and none of those that went has a process."""
+    cluster: Cluster = await daskd.get(uid)
+    group = cluster.groups[0]
+    return cluster.phase is Phase.RUNNING and (group.desired, group.running, group.pending, group.ending) == (
+        n,
+        n,
+        0,
+        0,
+    )
+
+
+async def check_launched_once(daemon: DaemonProcess, daskd: AsyncDaskd, uid: str, n: int) -> None:
+    """Each instance of the record has one supervisor, and nothing else has one."""
+    workers = await daskd.workers(uid)
+    found = supervised(daemon, uid)
+    assert set(found.values()) == {1}, found
+    assert len(found) == n + 1, "the nodes and the scheduler"
+    assert {worker.instance for worker in workers} < set(found)
