@@ -40,8 +40,19 @@ def new_environment(folder: Path, *requirements: str, python: str = sys.executab
     shutil.rmtree(folder, ignore_errors=True)
     run(python, "-m", "venv", str(folder))
     made = folder / "bin" / "python"
-    run(str(made), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements)
+    install(made, *requirements)
     return made
+
+
+def install(python: Path, *requirements: str) -> None:
+    """`pip install` into the environment of an interpreter.
+
+    Raises
+    ------
+    RuntimeError
+        Something could not be installed; pip's own words say what.
+    """
+    run(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements)
 
 
 def run(*argv: str) -> str:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import dataclass
 from email import message_from_bytes
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +15,10 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from .environments import ROOT, new_environment, run
+from .environments import ROOT, install, new_environment, run
+
+# pip and the network take the time that they take
+pytestmark = pytest.mark.timeout(600)
 
 # a package and the folder that holds it
 PACKAGES = {"daskd": ".", "daskd_client": "clients", "daskctl": "clients", "daskd_api": "proto"}
@@ -29,6 +33,15 @@ for package in sys.argv[1:]:
 """
 
 
+@dataclass(frozen=True)
+class Installed:
+    """An environment as it was after one more installation: its interpreter, what it held, what a program said."""
+
+    python: Path
+    distributions: set[str]
+    says: str
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of the source tree."""
@@ -36,6 +49,33 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT))
     (built,) = folder.glob("daskd-*.whl")
     return built
+
+
+@pytest.fixture(scope="module")
+def client_alone(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """A new environment with the wheel and no extra."""
+    python = new_environment(tmp_path_factory.mktemp("client"), str(wheel))
+    says = run(str(python), "-I", "-c", "import daskd_client; print(daskd_client.RemoteCluster.__name__)")
+    return Installed(python, installed(python), says.strip())
+
+
+@pytest.fixture(scope="module")
+def with_cli(wheel: Path, client_alone: Installed) -> Installed:
+    """The same with the extra `cli`."""
+    return added(client_alone, f"{wheel}[cli]", "daskctl", "--version")
+
+
+@pytest.fixture(scope="module")
+def with_daemon(wheel: Path, with_cli: Installed) -> Installed:
+    """The same with the extra `daemon`."""
+    return added(with_cli, f"{wheel}[daemon]", "daskd", "check-config")
+
+
+def added(to: Installed, requirement: str, *program: str) -> Installed:
+    """Install one more thing, and run a program of the environment."""
+    install(to.python, requirement)
+    says = run(str(to.python.with_name(program[0])), *program[1:])
+    return Installed(to.python, installed(to.python), says.strip())
 
 
 def contents(wheel: Path) -> set[str]:
@@ -72,28 +112,24 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     assert {"daskd_client/daskd.yaml", "daskd_api/v1/cluster.proto", "daskd_api/v1/daemon.proto"} <= expected
 
 
-def test_the_client_alone_brings_nothing_of_the_daemons(wheel: Path, tmp_path: Path) -> None:
+def test_the_client_alone_brings_nothing_of_the_daemons(wheel: Path, client_alone: Installed) -> None:
     """Without extras the client imports, and nothing that the daemon or the command line needs is installed."""
-    python = new_environment(tmp_path / "client", str(wheel))
     others = asked_for_by(wheel, "daemon") | {"rich"}
     assert {"pydantic", "cryptography"} <= others
-    assert not others & installed(python)
-    assert run(str(python), "-I", "-c", "import daskd_client; print(daskd_client.RemoteCluster.__name__)").split() == [
-        "RemoteCluster"
-    ]
+    assert not others & client_alone.distributions
+    assert client_alone.says == "RemoteCluster"
 
 
-def test_the_cli_extra_brings_a_command_line_that_works(wheel: Path, tmp_path: Path) -> None:
-    """With the extra `cli` alone `daskctl` starts, and nothing that the daemon needs is installed."""
-    python = new_environment(tmp_path / "cli", f"{wheel}[cli]")
-    assert not asked_for_by(wheel, "daemon") & installed(python)
-    assert run(str(python.with_name("daskctl")), "--version").split()[-1] == version("daskd")
+def test_the_cli_extra_brings_a_command_line_that_works(wheel: Path, with_cli: Installed) -> None:
+    """With the extra `cli` added `daskctl` starts, and still nothing that the daemon needs is installed."""
+    assert not asked_for_by(wheel, "daemon") & with_cli.distributions
+    assert with_cli.says.split()[-1] == version("daskd")
 
 
-def test_the_daemon_extra_brings_a_daemon_that_starts(wheel: Path, tmp_path: Path) -> None:
-    """With the extra `daemon` alone `daskd` accepts the default configuration."""
-    python = new_environment(tmp_path / "daemon", f"{wheel}[daemon]")
-    run(str(python.with_name("daskd")), "check-config")
+def test_the_daemon_extra_brings_a_daemon_that_starts(wheel: Path, with_daemon: Installed) -> None:
+    """With the extra `daemon` added `daskd` accepts its own defaults."""
+    assert asked_for_by(wheel, "daemon") & with_daemon.distributions
+    assert with_daemon.says
 
 
 def test_the_oldest_python_imports_every_module(wheel: Path, tmp_path: Path) -> None:
