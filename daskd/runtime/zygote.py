@@ -25,6 +25,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from . import supervisor
+from .spec import SpecError, read_spec
 
 SOCKET = "zygote.sock"
 LOCK = "zygote.lock"
@@ -159,6 +160,7 @@ class Zygote:
         self._inode = self._socket_inode()
         self._forkserver: Any = None
         self._loaded = False
+        self._pages = False
         self._ended = False
 
     def serve(self) -> None:
@@ -170,6 +172,7 @@ class Zygote:
             What was imported can't be forked.
         """
         supervisor.name_process("daskd-zygote")
+        gc.disable()  # what is imported stays: to look for garbage in it only takes time
         self._import()
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the supervisors
         until = time.monotonic() + IDLE_S
@@ -202,11 +205,19 @@ class Zygote:
             self._prepare_forks()
             self._loaded = True
 
+    def _load_pages(self) -> None:
+        """Import Dask's dashboards once, which else every scheduler and every worker would do at its start."""
+        if not self._pages:
+            for module in ("scheduler", "worker"):
+                with contextlib.suppress(ImportError):  # no bokeh, no pages
+                    importlib.import_module(f"distributed.dashboard.{module}")
+            self._prepare_forks()
+            self._pages = True
+
     def _prepare_forks(self) -> None:
         if self._forkserver.threads() != 1:
             self._ended = True
             raise Refused("a library started a thread when it was imported, which a fork would lack")
-        gc.collect()
         gc.freeze()  # so that the children's collectors leave the shared pages alone
 
     def _socket_inode(self) -> int:
@@ -273,6 +284,12 @@ class Zygote:
             raise Refused(str(error)) from error
         if argv[1:3] != ["-m", __package__] or argv[4:] != [directory] or argv[3] not in _ROLES:
             raise Refused(f"{directory} does not launch this cluster's runtime alone")
+        try:
+            spec = read_spec(directory, argv[3])
+        except SpecError as error:
+            raise Refused(str(error)) from error
+        if spec.dashboard:
+            self._load_pages()
         if argv[3] == "node":
             self._load_all()
 
@@ -300,6 +317,7 @@ def become_supervisor(descriptors: list[int], number: int) -> None:
     """Make a forked child what a supervisor starts as: a session of its own, and nothing of the zygote's."""
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    gc.enable()
     os.chdir("/")
     null = os.open(os.devnull, os.O_RDWR)
     for target in (0, 1, 2):

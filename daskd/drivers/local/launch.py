@@ -26,8 +26,9 @@ TAKEN_S = 3.0
 """How long a supervisor that was forked, though nobody said so, has to take its lock."""
 
 
-def _was_taken(folder: Path) -> bool:
-    deadline = time.monotonic() + TAKEN_S
+def was_taken(folder: Path, within: float = TAKEN_S) -> bool:
+    """Whether an instance's supervisor has its lock, at once or `within` seconds."""
+    deadline = time.monotonic() + within
     while not (folder / "lock").exists():
         if time.monotonic() > deadline:
             return False
@@ -185,7 +186,7 @@ class Launcher:
         asked = self._zygote.fork(folder, link, self._zygote_command()) if self._may_be_forked() else Asked.DECLINED
         if asked is Asked.DECLINED:
             self._start_anew(folder, link)
-        return asked is not Asked.UNSURE or _was_taken(folder)
+        return asked is not Asked.UNSURE or was_taken(folder)
 
     def _may_be_forked(self) -> bool:
         """A fork has the cluster's environment, under which libraries were loaded, and the zygote's niceness."""

@@ -20,8 +20,10 @@ from typing import Any
 from .files import ClusterFiles
 from .process import ProcessId, marked, send, state_of
 
-START_S = 10.0
+START_S = 30.0
 """How long a zygote may take to import all; past that instances are started without it."""
+GREETING_S = 0.2
+"""How long one that is not to be waited for has to say that it is there."""
 ANSWER_S = 15.0
 END_S = 3.0
 AVOID_S = 600.0
@@ -151,7 +153,7 @@ class Zygote:
         """A connection with a zygote that is ready; None where none is to be had."""
         with self._lock:  # launches of one cluster at once start one
             if time.monotonic() < self._avoid_until:
-                return None
+                return self._ready(GREETING_S)
             deadline = time.monotonic() + START_S
             child: subprocess.Popen[bytes] | None = None
             while time.monotonic() < deadline:
