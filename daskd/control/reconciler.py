@@ -73,6 +73,7 @@ class Reconciler:
         self._acts = acts(self)
         self._wake = asyncio.Event()
         self._memory: adaptive.Memory | None = None
+        self._loaded = False
         self._decided = 0.0
         self._remembered = 0.0
         self._last_act = 0.0
@@ -87,7 +88,6 @@ class Reconciler:
         # the context is the one of the call that made this task
         structlog.contextvars.clear_contextvars()
         with structlog.contextvars.bound_contextvars(cluster=self.uid):
-            await self._load()
             try:
                 while not await self._turn():
                     pass
@@ -135,6 +135,9 @@ class Reconciler:
         cluster = await self.store.get(self.uid)
         if cluster is None:
             return True, 0.0
+        if not self._loaded:
+            await self._load()
+            self._loaded = True
         await self._listen(cluster)
         view = await self._view(cluster)
         now = time.time()
