@@ -182,7 +182,7 @@ class Acts:
         told = f"the driver {self._driver.name!r} refused: {outcome.words}"
         ledger.tell("LAUNCH_REFUSED", told, instance=intent.id, count=len(refused))
         if intent.role is Role.SCHEDULER:
-            failures.fail(ledger, f"its scheduler can't be launched: {told}")
+            failures.scheduler_refused(ledger, self._of.settings, told, lasting=outcome.lasting, now=now)
         else:
             failures.count_failure(ledger, intent.group, told, now)
             bound = 1 if outcome.lasting else self._of.settings.max_launch_failures
