@@ -218,7 +218,8 @@ def _count(ledger: Ledger, view: View, now: float) -> None:
                 continue
             here = sum(name in workers for name in node.workers)
             if node.stopping or node.retiring:
-                ending += here if node.joined else len(node.workers)
+                # until its process has ended, whether or not they have left the scheduler
+                ending += len(node.workers)
             else:
                 running += here
                 pending += len(node.workers) - here
