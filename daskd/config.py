@@ -235,6 +235,26 @@ class Config(_Section):
         return self.limits.max_workers if of_profile is None else min(of_profile, self.limits.max_workers)
 
 
+_AT_START = (
+    "daemon.state_dir",
+    "daemon.runtime_dir",
+    "daemon.listen",
+    "daemon.log_format",
+    "daemon.orphan_grace",
+    "daemon.max_message_bytes",
+)
+
+
+def kept_until_restart(old: Config, new: Config) -> tuple[str, ...]:
+    """The keys that differ, and that a running daemon does not take up."""
+    return tuple(key for key in _AT_START if _value(old, key) != _value(new, key))
+
+
+def _value(config: Config, key: str) -> object:
+    section, _, name = key.partition(".")
+    return getattr(getattr(config, section), name)
+
+
 def load_config(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Config:
     """Read the configuration.
 
