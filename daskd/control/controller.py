@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 
 import structlog
 
 from daskd.drivers.protocol import Driver, Site, Snapshot
-from daskd.model.cluster import Cluster, Handle
+from daskd.model.cluster import Cluster
 from daskd.model.errors import ClusterNotRunning, SchedulerUnreachable
 from daskd.model.views import Connection, DriverInfo, HeldWorkView, LogLine, WorkerView
 from daskd.security.vault import Vault
@@ -142,16 +142,20 @@ class Controller:
             reconciler.wake()
 
     def _saw_strays(self, snapshot: Snapshot) -> None:
-        known = {key for reconciler in self._reconcilers.values() for key in reconciler.instances}
+        if snapshot.strays:
+            self._spawn(self._weigh(snapshot), "strays")
+
+    async def _weigh(self, snapshot: Snapshot) -> None:
+        # by the store: a cluster whose reconciler could not load it yet has no orphans
+        known = {
+            instance.id for cluster in await self._store.live() for instance in await self._store.instances(cluster.uid)
+        }
         new, orphans = self._strays.look(snapshot.strays, known, snapshot.begun)
         for handle in new:
             log.warning("found what no cluster owns", instance=handle.id, will_be_ended=self._settings.end_orphans)
         if orphans and self._settings.end_orphans:
             log.warning("ending what no cluster owns", instances=[handle.id for handle in orphans])
-            self._spawn(self._end(orphans), "orphans")
-
-    async def _end(self, orphans: Sequence[Handle]) -> None:
-        await self._site.terminate(orphans)
+            await self._site.terminate(orphans)
 
     async def _idle_since(self, uid: str) -> float | None:
         state = await self._state(uid, last=False)

@@ -73,9 +73,10 @@ class Reconciler:
         self._acts = acts(self)
         self._wake = asyncio.Event()
         self._memory: adaptive.Memory | None = None
+        self._loaded = False
         self._decided = 0.0
         self._remembered = 0.0
-        self._last_act = 0.0
+        self._acted_after = 0
         self._began = time.time()
 
     def wake(self) -> None:
@@ -87,7 +88,6 @@ class Reconciler:
         # the context is the one of the call that made this task
         structlog.contextvars.clear_contextvars()
         with structlog.contextvars.bound_contextvars(cluster=self.uid):
-            await self._load()
             try:
                 while not await self._turn():
                     pass
@@ -135,6 +135,9 @@ class Reconciler:
         cluster = await self.store.get(self.uid)
         if cluster is None:
             return True, 0.0
+        if not self._loaded:
+            await self._load()
+            self._loaded = True
         await self._listen(cluster)
         view = await self._view(cluster)
         now = time.time()
@@ -147,11 +150,13 @@ class Reconciler:
             await self._acts.clean_up(cluster)
             return True, 0.0
         plan = decide(self._after(view, cluster), chosen, now)
-        for action in plan.actions:
-            await self._acts.perform(cluster, action)
-        if plan.actions:
-            self._last_act = time.time()
-            self._observer.nudge()
+        try:
+            for action in plan.actions:
+                await self._acts.perform(cluster, action)
+        finally:
+            if plan.actions:
+                self._acted_after = self._observer.asked
+                self._observer.nudge()
         self._watch(hurry=plan.again < 5.0 or bool(plan.actions))
         return False, min(plan.again, again)
 
@@ -169,7 +174,7 @@ class Reconciler:
             self.hub.want_snapshots(interval if wanted else None)
 
     async def _view(self, cluster: Cluster) -> View:
-        begun, seen = self._observer.last(self.uid)
+        number, begun, seen = self._observer.last(self.uid)
         ended = [
             self.instances[key]
             for key, observation in seen.items()
@@ -179,8 +184,10 @@ class Reconciler:
             cluster=cluster,
             instances=tuple(self.instances.values()),
             settings=self.settings,
-            observations=seen if begun > self._last_act else {},
+            # what was listed before the last act says nothing of it
+            observations=seen if number > self._acted_after else {},
             observed=begun,
+            settle=self.site.capabilities.settle_s,
             hub=self.hub.view if self.hub is not None else HubView(),
             tails=await tails_of(self.site, ended),
             refused=self.refused,

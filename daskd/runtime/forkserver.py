@@ -43,7 +43,8 @@ def complete(environ: MutableMapping[str, str]) -> None:
 def load_packages() -> list[str]:
     """Import what distributed looks for at a worker's start; returns the names of those that are there."""
     found = []
-    for name in (*required_packages, *optional_packages):
+    for package in (*required_packages, *optional_packages):
+        name = package if isinstance(package, str) else package[0]  # older: with a function beside it
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
             found.append(name)

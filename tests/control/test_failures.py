@@ -257,9 +257,10 @@ def test_a_dead_scheduler_is_not_told_as_silent() -> None:
     assert (types(ledger), ledger.cluster.scheduler.heard) == (["SCHEDULER_LOST"], None)
 
 
-def test_what_nobody_counted_is_not_told_as_nothing() -> None:
+@pytest.mark.parametrize("hub", [HubView(instance="s"), heard(instance="an older one", tasks={"memory": 0})])
+def test_what_nobody_counted_is_not_told_as_nothing(hub: HubView) -> None:
     """A daemon that was away when the scheduler died does not know how much was lost."""
-    (lost,) = [e for e in scheduler_ends(ended("s", **KILLED), hub=HubView(instance="s")).events if "LOST" in e.type]
+    (lost,) = [e for e in scheduler_ends(ended("s", **KILLED), hub=hub).events if "LOST" in e.type]
     assert lost.facts["tasks"] == "unknown"
     assert "0 tasks" not in lost.message
 

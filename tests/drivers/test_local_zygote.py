@@ -291,7 +291,10 @@ def test_only_what_was_sent_after_a_greeting_can_be_half_done(folder: Path, word
     """Before a zygote has greeted nothing is sent; after that, an answer that never comes leaves it unsure."""
     peer = Peer(folder, words)
     zygote = Zygote(ClusterFiles(folder), lambda _child: None)
-    assert zygote.fork(folder / "i-1", None, Command(("/no/such/program",), "/", {})) is asked
+    connection = zygote.connect(Command(("/no/such/program",), "/", {}))
+    assert (connection.fork(folder / "i-1", None) if connection else Asked.DECLINED) is asked
+    if connection:
+        connection.close()
     assert bool(peer.got) == (asked is Asked.UNSURE)
 
 

@@ -82,18 +82,33 @@ async def converged(daskd: AsyncDaskd, uid: str, n: int) -> bool:
     """Whether a cluster runs with so many workers, none coming or going, and none of those that went has a process."""
     cluster: Cluster = await daskd.get(uid)
     group = cluster.groups[0]
-    return cluster.phase is Phase.RUNNING and (group.desired, group.running, group.pending, group.ending) == (
-        n,
-        n,
-        0,
-        0,
-    )
+    counts = (group.desired, group.running, group.pending, group.ending)
+    is_there = cluster.phase is Phase.RUNNING and counts == (n, n, 0, 0)
+    return is_there and len(await daskd.workers(uid)) == n
 
 
 async def check_launched_once(daemon: DaemonProcess, daskd: AsyncDaskd, uid: str, n: int) -> None:
     """Each instance of the record has one supervisor, and nothing else has one."""
-    workers = await daskd.workers(uid)
-    found = supervised(daemon, uid)
-    assert set(found.values()) == {1}, found
-    assert len(found) == n + 1, "the nodes and the scheduler"
-    assert {worker.instance for worker in workers} < set(found)
+    workers = {worker.instance for worker in await daskd.workers(uid)}
+    assert len(workers) == n
+
+    async def is_all() -> bool:
+        found = supervised(daemon, uid)
+        assert set(found.values()) == {1}, found
+        assert workers < set(found)
+        return len(found) == n + 1
+
+    # a supervisor writes down the end of its instance, and then has its own
+    await eventually(is_all, "nothing is supervised but the nodes and the scheduler", timeout=10.0)
+
+
+async def check_gone(daemon: DaemonProcess, uid: str) -> None:
+    """Nothing of a cluster that has ended runs, but for a moment the last of its supervisors."""
+
+    async def is_gone() -> bool:
+        left = running_of(daemon, uid)
+        commands = [command_line(pid) for pid in left]
+        assert all(any(text.endswith("/supervisor.py") for text in argv) for argv in commands if argv), commands
+        return not left
+
+    await eventually(is_gone, "nothing is left running", timeout=10.0)

@@ -21,6 +21,7 @@ from daskd_client.types import Cluster, ClusterSpec, Phase, WorkerGroupSpec
 from ..daemon_process import DaemonProcess, daemon_process
 from .killed_daemon import (
     asked_through_death,
+    check_gone,
     check_launched_once,
     converged,
     eventually,
@@ -72,14 +73,9 @@ async def test_a_create_survives(point: str) -> None:
             folders = daemon.state_dir / "clusters" / cluster.uid / "instances"
             assert len(os.listdir(folders)) == 2, "nothing was launched but a scheduler and a node"
             assert [each.uid for each in await daskd.list_clusters(include_ended=True)] == [cluster.uid]
-            await delete(daemon, daskd, cluster.uid)
+            await daskd.delete(cluster.uid)
+            await check_nothing_left(daemon, daskd, cluster.uid)
             assert not daemon.processes()
-
-
-async def delete(daemon: DaemonProcess, daskd: AsyncDaskd, uid: str) -> None:
-    """Delete a cluster, and see that nothing of it is left but its history and its logs."""
-    await daskd.delete(uid)
-    await check_nothing_left(daemon, daskd, uid)
 
 
 async def check_nothing_left(daemon: DaemonProcess, daskd: AsyncDaskd, uid: str) -> None:
@@ -89,7 +85,7 @@ async def check_nothing_left(daemon: DaemonProcess, daskd: AsyncDaskd, uid: str)
         return (await daskd.get(uid)).phase is Phase.STOPPED
 
     await eventually(is_over, "it has ended")
-    assert not running_of(daemon, uid)
+    await check_gone(daemon, uid)
     folder = daemon.state_dir / "clusters" / uid
     secrets = (folder / "tls", folder / "scratch", folder / "runtime", daemon.state_dir / "credentials" / f"{uid}.json")
 

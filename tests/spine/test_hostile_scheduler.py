@@ -19,7 +19,7 @@ from daskd_client import AsyncDaskd
 from daskd_client.types import ClusterSpec, Phase, WorkerGroupSpec
 
 from ..daemon_process import DaemonProcess, daemon_process
-from .killed_daemon import converged, eventually, running_of
+from .killed_daemon import check_gone, converged, eventually
 
 pytestmark = pytest.mark.real
 
@@ -160,7 +160,7 @@ async def check_delete(daemon: DaemonProcess, daskd: AsyncDaskd, uid: str) -> No
         return (await daskd.get(uid)).phase is Phase.STOPPED
 
     await eventually(is_over, "it has ended")
-    assert not running_of(daemon, uid)
+    await check_gone(daemon, uid)
 
 
 @pytest.mark.parametrize("what", NONSENSE)

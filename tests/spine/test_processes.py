@@ -17,7 +17,7 @@ from daskd_client import AsyncDaskd
 from daskd_client.types import Cluster, ClusterSpec, Event, Phase, WorkerGroupSpec
 
 from ..daemon_process import DaemonProcess, daemon_process
-from .killed_daemon import check_launched_once, command_line, converged, eventually, running_of
+from .killed_daemon import check_gone, check_launched_once, command_line, converged, eventually, running_of
 
 pytestmark = pytest.mark.real
 
@@ -78,7 +78,7 @@ async def finish(daemon: DaemonProcess, daskd: AsyncDaskd, uid: str) -> None:
     """Delete it, and see that it goes."""
     await daskd.delete(uid)
     await eventually(lambda: ended(daskd, uid), "it has ended")
-    assert not running_of(daemon, uid)
+    await check_gone(daemon, uid)
 
 
 DEATHS = {
@@ -174,7 +174,7 @@ async def test_a_python_that_can_not_do_fails_the_cluster_at_once(served: Daemon
         log = await log_of(daskd, cluster.uid)
         assert log, "the log of what never started is there"
         assert not logs or "distributed" in log
-        assert not running_of(served, cluster.uid)
+        await check_gone(served, cluster.uid)
 
 
 async def test_a_node_that_never_starts_is_tried_again_later_and_later(served: DaemonProcess) -> None:
@@ -197,7 +197,7 @@ async def test_a_node_that_never_starts_is_tried_again_later_and_later(served: D
         gaps = [later - earlier for earlier, later in pairwise(launched)]
         assert gaps[0] >= timedelta(seconds=0.75)
         assert gaps[1] >= timedelta(seconds=1.5)
-        assert not running_of(served, cluster.uid)
+        await check_gone(served, cluster.uid)
 
 
 async def described(daskd: AsyncDaskd, uid: str) -> str:

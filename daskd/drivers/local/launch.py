@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from daskd.model.identity import Identity
 
 from . import environment
 from .files import ClusterFiles, write_private
-from .zygote import Asked, Command, Zygote
+from .zygote import Asked, Command, Connection, Zygote
 
 TAKEN_S = 3.0
 """How long a supervisor that was forked, though nobody said so, has to take its lock."""
@@ -81,6 +81,14 @@ class Launcher:
     def launch(self, member: Member, handle: Handle) -> Outcome:
         """Write what the supervisor and the runtime are told, start the supervisor."""
         folder = self._files.instance(member.id)
+        if folder.exists():
+            return Outcome(handle, Result.ACCEPTED, "launched before")
+        # before there is a folder: one without a supervisor for long is taken for a launch that never was
+        zygote = self._zygote.connect(self._zygote_command()) if self._may_be_forked() else None
+        with zygote or nullcontext():
+            return self._begin(member, handle, folder, zygote)
+
+    def _begin(self, member: Member, handle: Handle, folder: Path, zygote: Connection | None) -> Outcome:
         try:
             folder.mkdir(mode=0o700)
         except FileExistsError:
@@ -91,7 +99,7 @@ class Launcher:
         try:
             descriptor = link.fileno() if link else None
             self._write(folder, member, descriptor)
-            if not self._start(folder, descriptor):
+            if not self._start(folder, descriptor, zygote):
                 return Outcome(handle, Result.UNSURE, "the cluster's zygote was asked for it, and did not answer")
         except OSError as error:
             return Outcome(handle, Result.REFUSED, f"its supervisor can't be started: {error}")
@@ -181,9 +189,9 @@ class Launcher:
             "dashboard": self._batch.spec.dashboard,
         }
 
-    def _start(self, folder: Path, link: int | None) -> bool:
+    def _start(self, folder: Path, link: int | None, zygote: Connection | None) -> bool:
         """Start an instance's supervisor; False where it may have started or not."""
-        asked = self._zygote.fork(folder, link, self._zygote_command()) if self._may_be_forked() else Asked.DECLINED
+        asked = zygote.fork(folder, link) if zygote else Asked.DECLINED
         if asked is Asked.DECLINED:
             self._start_anew(folder, link)
         return asked is not Asked.UNSURE or was_taken(folder)

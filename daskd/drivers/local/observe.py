@@ -52,7 +52,8 @@ class Supervised:
 
 def _text(document: dict[str, Any], key: str, most: int = 1000) -> str:
     value = document.get(key)
-    return value[:most] if isinstance(value, str) else ""
+    # JSON can hold halves of characters, which nothing else takes
+    return value[:most].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
 def _number(document: dict[str, Any], key: str) -> int | None:

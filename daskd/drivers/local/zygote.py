@@ -24,7 +24,7 @@ START_S = 30.0
 """How long a zygote may take to import all; past that instances are started without it."""
 GREETING_S = 0.2
 """How long one that is not to be waited for has to say that it is there."""
-ANSWER_S = 15.0
+ANSWER_S = 10.0
 END_S = 3.0
 AVOID_S = 600.0
 """How long one that could not be had is not tried again."""
@@ -61,9 +61,9 @@ class Connection:
     """
 
     def __init__(self, folder: Path, timeout: float) -> None:
+        directory = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(timeout)
-        directory = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             # through /proc: a socket's path is bounded, and a cluster's folder may be longer
             self._socket.connect(f"/proc/self/fd/{directory}/zygote.sock")
@@ -91,6 +91,10 @@ class Connection:
         """Whether the zygote takes a request now: before it says so, none is sent, and none can be half done."""
         answer = self._receive(timeout)
         return answer is not None and answer.get("version") == 1
+
+    def fork(self, instance: Path, link: int | None) -> Asked:
+        """Have an instance's supervisor forked, which gets the descriptor `link` under the same number."""
+        return self.ask({"directory": str(instance), "descriptor": -1 if link is None else link}, link)
 
     def ask(self, request: Mapping[str, Any], link: int | None = None, timeout: float = ANSWER_S) -> Asked:
         """Send a request; it arrives whole or not at all."""
@@ -134,23 +138,14 @@ class Zygote:
         self._lock = threading.Lock()
         self._avoid_until = 0.0
 
-    def fork(self, instance: Path, link: int | None, command: Command) -> Asked:
-        """Have an instance's supervisor forked, by a zygote that is started if there is none.
+    def connect(self, command: Command) -> Connection | None:
+        """A connection with a zygote that takes a request now, and is started if there is none.
 
-        Parameters
-        ----------
-        link
-            The descriptor that the instance gets under the same number.
+        Returns
+        -------
+        Connection or None
+            None where no zygote is to be had. The connection is good for one request, and for seconds.
         """
-        connection = self._connect(command)
-        if connection is None:
-            return Asked.DECLINED
-        with connection:
-            request = {"directory": str(instance), "descriptor": -1 if link is None else link}
-            return connection.ask(request, link)
-
-    def _connect(self, command: Command) -> Connection | None:
-        """A connection with a zygote that is ready; None where none is to be had."""
         with self._lock:  # launches of one cluster at once start one
             if time.monotonic() < self._avoid_until:
                 return self._ready(GREETING_S)
