@@ -34,10 +34,10 @@ demo: venv ## the main job, end to end, on this machine
 test: lint types proto-check test-unit test-real ## everything that .ci/run runs, but the older releases of distributed
 
 test-unit: venv ## what needs no daemon
-	$(PYTEST) $(PARALLEL) -m "not real" tests
+	$(PYTEST) $(PARALLEL) -m "not real and not systemd" tests
 
 test-real: venv ## real daemons, clusters, clients; processes killed for real
-	$(PYTEST) $(PARALLEL) -m real tests
+	$(PYTEST) $(PARALLEL) -m "real and not systemd" tests
 
 test-releases: venv ## the client and the runtime on the oldest, a middle, and the newest releases; the wheel
 	$(BIN)/python -m tests.releases

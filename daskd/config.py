@@ -78,6 +78,8 @@ class Daemon(_Section):
         Seconds after the start before what no record knows is ended.
     end_orphans
         False: what no record knows is told in the log, and left alone.
+    units
+        "auto": where the daemon is a systemd unit, each cluster has units of its own; "never": they share the daemon's.
     max_message_bytes
         The largest request.
     """
@@ -89,6 +91,7 @@ class Daemon(_Section):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     orphan_grace: Seconds = Field(default=60.0, le=_DAY)
     end_orphans: bool = True
+    units: Literal["auto", "never"] = "auto"
     max_message_bytes: int = Field(default=4 << 20, ge=64 << 10, le=256 << 20)
 
     _sizes = field_validator("max_message_bytes", mode="before")(_size)
@@ -241,6 +244,7 @@ _AT_START = (
     "daemon.listen",
     "daemon.log_format",
     "daemon.orphan_grace",
+    "daemon.units",
     "daemon.max_message_bytes",
 )
 

@@ -26,7 +26,7 @@ from .drivers.registry import installed
 from .model.adaptive import Policy
 from .model.errors import InvalidConfig, StateUnusable
 from .model.views import DriverInfo
-from .notify import Notifier
+from .notify import Notifier, is_unit
 from .security.peer import identity_of
 from .security.tokens import Tokens
 from .security.vault import Vault
@@ -166,7 +166,8 @@ class Daemon:
             raise StateUnusable("the driver 'local' is not installed: install daskd with its entry points (pip)")
         driver = drivers["local"]
         who = identity_of(os.geteuid())
-        surroundings = Surroundings(store.state_id, self._where.state_dir, self._where.runtime_dir)
+        units = self._config.daemon.units == "auto" and is_unit(os.environ, os.getpid())
+        surroundings = Surroundings(store.state_id, self._where.state_dir, self._where.runtime_dir, units)
         return Controller(
             store=store,
             driver=driver,

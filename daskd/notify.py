@@ -19,6 +19,11 @@ FEEDS_PER_TIMEOUT = 3
 """How often the watchdog is fed within the time that it waits; one that comes late is no reason to be killed."""
 
 
+def is_unit(environ: Mapping[str, str], pid: int) -> bool:
+    """Whether systemd started this very process as a service; a shell below a service is none."""
+    return environ.get("SYSTEMD_EXEC_PID") == str(pid) or "NOTIFY_SOCKET" in environ
+
+
 class Notifier:
     """Speaks to the service manager that started this process; made by `from_environ`.
 
