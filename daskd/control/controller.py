@@ -71,6 +71,7 @@ class Controller:
         self._observer = Observer(site, self._saw_strays, settings.driver_timeout)
         self._strays = Strays(settings.orphan_grace, time.time())
         self._background: set[asyncio.Task[None]] = set()
+        self._retention: Retention | None = None
 
     async def start(self) -> None:
         """Take up every live cluster."""
@@ -79,7 +80,17 @@ class Controller:
         self._spawn(self._observer.run(), "observer")
         self._spawn(clear_leftovers(self._store, self._site, self._vault), "leftovers")
         self._spawn(IdleWatch(self._store, self._idle_since, self.wake).run(), "idle time-outs")
-        self._spawn(Retention(self._store, self._site, self._keep).run(), "retention")
+        self._retention = Retention(self._store, self._site, self._keep)
+        self._spawn(self._retention.run(), "retention")
+
+    def configure(self, settings: Settings, keep: Keep) -> None:
+        """Go by another configuration from now on; what was begun under the old one is not begun anew."""
+        self._settings, self._keep = settings, keep
+        if self._retention is not None:
+            self._retention.keep = keep
+        for reconciler in self._reconcilers.values():
+            reconciler.settings = settings
+            reconciler.wake()
 
     async def stop(self) -> None:
         """Stop looking. Nothing is ended: what runs is found again."""

@@ -29,12 +29,18 @@ class Keep:
 
 
 class Retention:
-    """Looks every hour, the first time at start-up."""
+    """Looks every hour, the first time at start-up.
+
+    Attributes
+    ----------
+    keep
+        May be changed at any time.
+    """
 
     def __init__(self, store: Store, site: Site, keep: Keep) -> None:
         self._store = store
         self._site = site
-        self._keep = keep
+        self.keep = keep
         self._forgotten: set[str] = set()
 
     async def run(self) -> None:
@@ -48,11 +54,11 @@ class Retention:
 
     async def forget(self, now: float) -> None:
         """Remove what is too old by now."""
-        await self._logs(now - self._keep.logs)
+        await self._logs(now - self.keep.logs)
         pruned = await self._store.prune(
-            ended_before=now - self._keep.clusters,
-            events_before=now - self._keep.events,
-            keep_events=self._keep.max_events,
+            ended_before=now - self.keep.clusters,
+            events_before=now - self.keep.events,
+            keep_events=self.keep.max_events,
         )
         for uid in pruned.clusters:
             await self._site.forget(uid)

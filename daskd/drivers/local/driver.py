@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
 from pathlib import Path
@@ -15,6 +16,7 @@ from daskd.model.identity import Identity
 from daskd.model.spec import WorkerGroupSpec
 
 from .site import LocalSite
+from .units import Units
 
 HANDLE_VERSION = 1
 
@@ -66,4 +68,5 @@ class LocalDriver:
 
     async def open(self, who: Identity, surroundings: Surroundings) -> LocalSite:
         """This machine, as the user whom the daemon runs as."""
-        return LocalSite(who, surroundings)
+        units = await asyncio.to_thread(Units.find, os.environ, who.uid) if surroundings.units else None
+        return LocalSite(who, surroundings, units)

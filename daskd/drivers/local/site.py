@@ -24,11 +24,19 @@ from daskd.model.identity import Identity
 
 from . import launch, logs, observe
 from .files import ClusterFiles
+from .launch import Launcher
+from .units import Units, bounds_of, running
 from .zygote import Zygotes
 
 
 class LocalSite:
-    """Processes of this machine. All file and process work runs in threads."""
+    """Processes of this machine. All file and process work runs in threads.
+
+    Parameters
+    ----------
+    units
+        Makes systemd units for them; None: they are in the daemon's own.
+    """
 
     capabilities = Capabilities(
         repeat_safe=True,
@@ -39,9 +47,10 @@ class LocalSite:
         start_s=0.5,
     )
 
-    def __init__(self, who: Identity, surroundings: Surroundings) -> None:
+    def __init__(self, who: Identity, surroundings: Surroundings, units: Units | None = None) -> None:
         self._who = who
         self._where = surroundings
+        self._units = units
         self._children = launch.Children()
         self._zygotes = Zygotes(surroundings.state_id, self._children.add)
         # threads of its own: one whose imports hang must not keep others' observation waiting
@@ -72,11 +81,21 @@ class LocalSite:
         """A supervisor each. A folder that is there already was launched before: nothing happens again."""
         files = self._files(batch.cluster)
         zygote = self._zygotes.of(files)
-        launcher = launch.Launcher(self._who, self._where, files, batch, self._children, zygote)
+        launcher = Launcher(self._who, self._where, files, batch, self._children, zygote, self._units)
         return await asyncio.get_running_loop().run_in_executor(
             self._launching,
-            lambda: [launcher.launch(member, handle) for member, handle in zip(batch.members, handles, strict=True)],
+            lambda: self._launch(launcher, files, batch, handles),
         )
+
+    def _launch(
+        self, launcher: Launcher, files: ClusterFiles, batch: Batch, handles: Sequence[Handle]
+    ) -> list[Outcome]:
+        if self._units is not None:
+            group = batch.group
+            limit = 0 if group is None or group.memory_limit == "auto" else group.memory_limit
+            more = [(len(member.workers), limit) for member in batch.members]
+            self._units.bound(batch.cluster, bounds_of([*running(files), *more]))
+        return [launcher.launch(member, handle) for member, handle in zip(batch.members, handles, strict=True)]
 
     async def observe(self, known: Sequence[Handle], deep: bool = False) -> Snapshot:
         """Folders' records and /proc."""
@@ -116,6 +135,8 @@ class LocalSite:
 
     def _unstage(self, files: ClusterFiles) -> None:
         self._zygotes.end(files)
+        if self._units is not None:
+            self._units.dissolve(files.folder.name)
         files.unstage()
 
     async def forget(self, cluster: str) -> None:
