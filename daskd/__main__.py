@@ -62,6 +62,8 @@ def _serve(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
     crashpoints.arm(os.environ)
     config = load_config(arguments.config)
     logs.configure(config.daemon.log_format, config.daemon.log_level)
+    # a process that is started as another user is forked, and gRPC's handlers have no business in it
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
     # after the log is set up, so that what these say at import is in it
     from .daemon import Daemon, place
 

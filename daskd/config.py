@@ -184,6 +184,9 @@ class Profile(_Section):
         The most workers that one group may have; None: the limit of a cluster.
     spec
         What it lays under a request; only what is set counts.
+    dashboard_open_to_every_local_user
+        Where the daemon serves other users than its own: their clusters have no Dask dashboard, for that asks nobody
+        who they are; True: they have, and every user of the machine can read it.
     fixed
         What a request may not change: fields of the spec ("python"), of every group ("group.driver"), or an entry of
         one of their tables ("environment.LANG", "group.options.queue").
@@ -192,6 +195,7 @@ class Profile(_Section):
     description: str = Field(default="", max_length=1000)
     max_workers: int | None = Field(default=None, ge=0, le=MOST_WORKERS)
     spec: ProfileSpec = ProfileSpec()
+    dashboard_open_to_every_local_user: bool = False
     fixed: tuple[str, ...] = ()
 
     @field_validator("fixed")

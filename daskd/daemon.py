@@ -20,7 +20,7 @@ from .config import Config
 from .control.controller import Controller
 from .control.retention import Keep
 from .control.settings import Settings
-from .drivers.protocol import Driver, Surroundings
+from .drivers.protocol import Driver, Site, Surroundings
 from .drivers.registry import installed
 from .model.adaptive import Policy
 from .model.errors import StateUnusable
@@ -120,7 +120,7 @@ class Daemon:
             When the state or a socket can't be used; the words say what to do.
         """
         self._store = await SqliteStore.open(self._where.state_dir, machine_id=self._where.machine_id, clock=time.time)
-        self._controller = await self._control(self._store)
+        self._controller = self._control(self._store)
         services = Services(
             store=self._store,
             control=self._controller,
@@ -141,18 +141,23 @@ class Daemon:
         await self._server.start()
         await self._controller.start()
 
-    async def _control(self, store: SqliteStore) -> Controller:
+    def _control(self, store: SqliteStore) -> Controller:
         drivers = installed()
         if "local" not in drivers:
             raise StateUnusable("the driver 'local' is not installed: install daskd with its entry points (pip)")
         driver = drivers["local"]
-        who = identity_of(os.geteuid())
         surroundings = Surroundings(store.state_id, self._where.state_dir, self._where.runtime_dir)
         history = self._config.history
+
+        async def open_site(uid: int) -> Site:
+            # the name service may be slow, and the loop is not to wait for it
+            return await driver.open(await asyncio.to_thread(identity_of, uid), surroundings)
+
         return Controller(
             store=store,
             driver=driver,
-            site=await driver.open(who, surroundings),
+            open_site=open_site,
+            daemon_uid=os.geteuid(),
             drivers={name: _shown(each) for name, each in drivers.items()},
             vault=Vault(self._where.state_dir / "credentials"),
             settings=settings(self._config),

@@ -15,7 +15,7 @@ from daskd.model.spec import ClusterSpec
 from daskd.security.authorize import Caller, check_may_create
 from daskd_api.v1 import cluster_pb2 as pb
 
-from .create import build_spec, invalid, name_problems, new_cluster
+from .create import build_spec, guarded, invalid, name_problems, new_cluster
 from .services import Services
 from .translate import sparse_spec
 
@@ -42,6 +42,7 @@ async def record_cluster(services: Services, caller: Caller, request: pb.CreateC
         When the caller has a live cluster of that name.
     """
     check_may_create(caller)
+    await services.control.check_owner(caller.identity)
     if not _REQUEST_ID.fullmatch(request.request_id):
         words = "a request id has at most 64 printable ASCII characters: make another, such as a UUID"
         raise InvalidArgument(words, facts={"field": "request_id"}, problems=[Problem("request_id", words)])
@@ -56,8 +57,11 @@ async def record_cluster(services: Services, caller: Caller, request: pb.CreateC
 
 def _checked_spec(services: Services, caller: Caller, request: pb.CreateClusterRequest) -> ClusterSpec:
     problems = name_problems(request.name)
+    asked = sparse_spec(request.spec)
     try:
-        spec = build_spec(sparse_spec(request.spec), services.config, services.control.drivers, caller.identity)
+        spec = build_spec(asked, services.config, services.control.drivers, caller.identity)
+        if caller.identity.uid != services.daemon_uid:
+            spec = guarded(spec, asked, services.config)
     except InvalidSpec as error:
         raise invalid([*problems, *error.problems]) from None
     if problems:

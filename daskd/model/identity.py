@@ -26,3 +26,8 @@ class Identity:
     gid: int
     home: str
     shell: str = "/bin/sh"
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this machine has a user of that uid."""
+        return self.name != f"uid:{self.uid}"

@@ -69,12 +69,21 @@ def check_may_create(caller: Caller) -> None:
     Raises
     ------
     NotAllowed
-        When the caller is not the user that the daemon runs as.
+        When the caller is not the user that the daemon runs as, and that user is not root; or is nobody that this
+        machine knows.
     """
-    if caller.identity.uid != caller.daemon_uid:
+    if caller.identity.uid == caller.daemon_uid:
+        return
+    if caller.daemon_uid != 0:
         raise NotAllowed(
-            f"this daemon runs as uid {caller.daemon_uid} and can't run things as another user yet: {caller.name} "
+            f"this daemon runs as uid {caller.daemon_uid} and can run things as no other user: {caller.name} "
             "can't create clusters here. Start a daemon of your own with `daskd serve`",
+            facts={"user": caller.name},
+        )
+    if not caller.identity.is_known:
+        raise NotAllowed(
+            f"this machine has no user of uid {caller.identity.uid}: nothing can be run as one. Add the user, or call "
+            "as another",
             facts={"user": caller.name},
         )
 

@@ -22,7 +22,7 @@ from daskd.api.server import ApiServer, build_server
 from daskd.api.services import About, Services
 from daskd.config import Config
 from daskd.model.cluster import Cluster
-from daskd.model.errors import Problem, WorkerNotFound
+from daskd.model.errors import NotAllowed, Problem, WorkerNotFound
 from daskd.model.identity import Identity
 from daskd.model.spec import WorkerGroupSpec
 from daskd.model.views import Connection, DriverInfo, HeldWorkView, LogLine, WorkerState, WorkerView
@@ -79,9 +79,14 @@ class RecordingControl:
     drivers: dict[str, DriverInfo] = field(default_factory=lambda: dict(DRIVERS))
     started: list[str] = field(default_factory=list)
     started_in: list[dict[str, Any]] = field(default_factory=list)
+    unusable: set[int] = field(default_factory=set)
     woken: list[str] = field(default_factory=list)
     logs_asked: list[dict[str, Any]] = field(default_factory=list)
     following: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def check_owner(self, who: Identity) -> None:
+        if who.uid in self.unusable:
+            raise NotAllowed("its home is missing: create it", facts={"user": who.name})
 
     def wake(self, uid: str) -> None:
         self.woken.append(uid)

@@ -105,9 +105,16 @@ def test_the_daemons_own_user_is_an_administrator():
     assert not may_see(caller("bob", 2, daemon_uid=5), ANNS)
 
 
-@pytest.mark.parametrize(("uid", "daemon_uid"), [(1, 0), (0, 1), (2, 1)])
-def test_only_the_daemons_own_user_may_create(uid, daemon_uid):
-    """As long as nothing can run as somebody else, nobody else is promised anything; not even root."""
+@pytest.mark.parametrize(("uid", "daemon_uid"), [(0, 1), (2, 1)])
+def test_an_unprivileged_daemon_serves_its_own_user(uid, daemon_uid):
+    """What it can't run as its owner it refuses, root's too."""
     check_may_create(caller("x", daemon_uid, daemon_uid))
     with pytest.raises(NotAllowed, match="daskd serve"):
         check_may_create(caller("x", uid, daemon_uid))
+
+
+def test_a_root_daemon_serves_every_user_that_the_machine_knows():
+    """A uid without a user has no groups and no home to run in: it is refused, with the mend."""
+    check_may_create(caller("ann", 1, 0))
+    with pytest.raises(NotAllowed, match="no user of uid 7"):
+        check_may_create(caller("uid:7", 7, 0))

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,18 @@ def link_path(where: Surroundings, instance: str) -> Path:
     return where.runtime_dir / "links" / instance
 
 
+def bind_link(where: Surroundings, instance: str) -> socket.socket:
+    """A link's socket, bound by the daemon and to be listened on by the runtime: so SO_PEERCRED tells who that is."""
+    path = link_path(where, instance)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):
+        path.unlink()
+    link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    link.bind(str(path))
+    path.chmod(0o600)
+    return link
+
+
 class Children:
     """Supervisors that this process started, to be reaped when they end."""
 
@@ -41,16 +54,29 @@ class Children:
 
 
 class Launcher:
-    """Launches the members of one batch."""
+    """Launches the members of one batch.
+
+    Parameters
+    ----------
+    bind
+        The bound socket of a scheduler's link, by the instance's id; raises OSError.
+    """
 
     def __init__(
-        self, who: Identity, where: Surroundings, files: ClusterFiles, batch: Batch, children: Children
+        self,
+        who: Identity,
+        where: Surroundings,
+        files: ClusterFiles,
+        batch: Batch,
+        children: Children,
+        bind: Callable[[str], socket.socket],
     ) -> None:
         self._who = who
         self._where = where
         self._files = files
         self._batch = batch
         self._children = children
+        self._bind = bind
 
     def launch(self, member: Member, handle: Handle) -> Outcome:
         """Write what the supervisor and the runtime are told, start the supervisor."""
@@ -61,8 +87,9 @@ class Launcher:
             return Outcome(handle, Result.ACCEPTED, "launched before")
         except OSError as error:
             return Outcome(handle, Result.REFUSED, f"{folder} can't be made: {error.strerror}")
-        link = self._bind_link(member.id) if self._batch.role is Role.SCHEDULER else None
+        link = None
         try:
+            link = self._bind(member.id) if self._batch.role is Role.SCHEDULER else None
             descriptor = link.fileno() if link else None
             self._write(folder, member, descriptor)
             self._start(folder, descriptor)
@@ -72,17 +99,6 @@ class Launcher:
             if link:
                 link.close()
         return Outcome(handle, Result.ACCEPTED)
-
-    def _bind_link(self, instance: str) -> socket.socket:
-        """Bound by the daemon, listened on by the runtime: SO_PEERCRED then tells the runtime's user."""
-        path = link_path(self._where, instance)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
-            path.unlink()
-        link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        link.bind(str(path))
-        path.chmod(0o600)
-        return link
 
     def _write(self, folder: Path, member: Member, link: int | None) -> None:
         spec = self._scheduler_spec(member, link) if self._batch.group is None else self._node_spec(member)

@@ -112,7 +112,7 @@ def observe(handle: Handle, folder: Path, state_id: str) -> Observation:
         # written just before it went?
         if ended := read_end(folder):
             return Observation(handle, State.ENDED, ended[0].words, ended[0], report=report, goodbye=by)
-        alive = any(instance == handle.id for instance, _ in marked(state_id))
+        alive = any(instance == handle.id for instance, _ in marked(state_id, of=os.geteuid()))
         return _lost(handle, "its supervisor was killed", certain=not alive)
     state = State.RUNNING if report and report.phase in ("running", "ending") else State.STARTING
     if found.child and state_of(found.child) == "T":

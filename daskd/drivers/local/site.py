@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from daskd.drivers.protocol import (
@@ -25,8 +28,22 @@ from . import launch, logs, observe
 from .files import ClusterFiles
 
 
+def handles_of(batch: Batch) -> list[Handle]:
+    """The id and the cluster are all that finding an instance takes."""
+    return [
+        Handle(driver="local", version=1, id=member.id, announce=member.id, data={"cluster": batch.cluster})
+        for member in batch.members
+    ]
+
+
 class LocalSite:
-    """Processes of this machine. All file and process work runs in threads."""
+    """Processes of this machine, of the user as whom this process runs. File and process work runs in threads.
+
+    Parameters
+    ----------
+    bind_link
+        The bound socket of a scheduler's link, by the instance's id; by default it is bound here.
+    """
 
     capabilities = Capabilities(
         repeat_safe=True,
@@ -37,9 +54,12 @@ class LocalSite:
         start_s=0.5,
     )
 
-    def __init__(self, who: Identity, surroundings: Surroundings) -> None:
+    def __init__(
+        self, who: Identity, surroundings: Surroundings, bind_link: Callable[[str], socket.socket] | None = None
+    ) -> None:
         self._who = who
         self._where = surroundings
+        self._bind_link = bind_link or (lambda instance: launch.bind_link(surroundings, instance))
         self._children = launch.Children()
 
     def _files(self, cluster: str) -> ClusterFiles:
@@ -49,7 +69,25 @@ class LocalSite:
         return self._files(str(handle.data["cluster"])).instance(handle.id)
 
     async def check(self) -> Health:
-        """This machine is always usable."""
+        """Whether the user can reach the clusters' folder and the daemon's Python."""
+        return await asyncio.to_thread(self._check)
+
+    def _check(self) -> Health:
+        root = self._where.state_dir / "clusters"
+        try:
+            root.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            return Health(
+                False,
+                f"{self._who.name} can't reach {root}: {error.strerror}. Every folder above it must let others pass "
+                "(chmod a+x): keep the state in one such as /var/lib/daskd (`daemon.state_dir`)",
+            )
+        if not os.access(sys.executable, os.X_OK):
+            return Health(
+                False,
+                f"{self._who.name} can't run {sys.executable}: install daskd where every user may read it, such as "
+                "/opt/daskd",
+            )
         return Health(True)
 
     async def stage(self, payload: Payload) -> None:
@@ -58,14 +96,12 @@ class LocalSite:
 
     async def prepare(self, batch: Batch) -> list[Handle]:
         """The id and the cluster are all that finding one takes."""
-        return [
-            Handle(driver="local", version=1, id=member.id, announce=member.id, data={"cluster": batch.cluster})
-            for member in batch.members
-        ]
+        return handles_of(batch)
 
     async def launch(self, batch: Batch, handles: Sequence[Handle]) -> list[Outcome]:
         """A supervisor each. A folder that is there already was launched before: nothing happens again."""
-        launcher = launch.Launcher(self._who, self._where, self._files(batch.cluster), batch, self._children)
+        files = self._files(batch.cluster)
+        launcher = launch.Launcher(self._who, self._where, files, batch, self._children, self._bind_link)
         return await asyncio.to_thread(
             lambda: [launcher.launch(member, handle) for member, handle in zip(batch.members, handles, strict=True)]
         )
