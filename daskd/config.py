@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from . import places
+from .model.access import check_subject
 from .model.errors import InvalidConfig, Problem
 from .model.problems import not_there, problems_of
 from .model.quantity import Seconds, parse_memory
@@ -58,6 +59,7 @@ def _address(address: str) -> str:
 
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+Subject = Annotated[str, AfterValidator(check_subject)]
 Address = Annotated[str, AfterValidator(_address)]
 
 
@@ -164,6 +166,21 @@ class Limits(_Section):
     max_clusters_total: int = Field(default=1000, ge=1, le=1_000_000)
 
 
+class Access(_Section):
+    """Who is more than a user: names, or "@" and a group's name. Root and the daemon's own user are admins anyhow.
+
+    Attributes
+    ----------
+    admins
+        May do all that owners may, connecting included, which is to run code as them; root's clusters aside.
+    operators
+        See all clusters, scale and end them.
+    """
+
+    admins: tuple[Subject, ...] = Field(default=(), max_length=1000)
+    operators: tuple[Subject, ...] = Field(default=(), max_length=1000)
+
+
 class ProfileSpec(ClusterSpec):
     """What a profile lays under a spec; `group` (here `every_group`) under every group of it."""
 
@@ -225,6 +242,7 @@ class Config(_Section):
     logs: Logs = Logs()
     history: History = History()
     limits: Limits = Limits()
+    access: Access = Access()
     profiles: Mapping[Name, Profile] = Field(default_factory=dict)
     file: Path | None = Field(default=None, exclude=True)
 

@@ -19,6 +19,7 @@ from .commands.logs import logs
 from .commands.lost import lost
 from .commands.profiles import profiles
 from .commands.scale import scale
+from .commands.share import share, unshare
 from .commands.workers import workers
 from .framing import Example, shared_options, write_examples
 
@@ -32,6 +33,8 @@ COMMANDS = (
     logs,
     events,
     lost,
+    share,
+    unshare,
     delete,
     profiles,
     drivers,

@@ -34,6 +34,7 @@ from .types import (
     LogLine,
     Phase,
     Profile,
+    Right,
     Worker,
 )
 
@@ -185,6 +186,35 @@ class AsyncDaskd:
     async def delete(self, name: str) -> Cluster:
         """Ask for a cluster's end; does not wait for it. A repeat is harmless."""
         answer = await self._caller.call(self._clusters.DeleteCluster, cluster_pb2.DeleteClusterRequest(name=name))
+        return from_message(answer.cluster, Cluster)
+
+    async def share(self, name: str, who: str, right: Right | str = Right.USE) -> Cluster:
+        """Share a cluster with a user or a group. Who had another right has this one instead.
+
+        Parameters
+        ----------
+        who
+            A user's name, or "@" and a group's.
+        right
+            "view": see it and its logs; "use": connect to it too, which is to run code as its owner; "manage": scale
+            and end it too.
+
+        Raises
+        ------
+        InvalidArgument
+            There is no such user, group or right.
+        """
+        known = {each.value: each for each in Right}
+        wanted = known.get(str(getattr(right, "value", right)).upper(), Right.UNSPECIFIED)
+        number = cluster_pb2.Right.Value(f"RIGHT_{wanted.value}")
+        request = cluster_pb2.ShareClusterRequest(name=name, who=who, right=number)
+        answer = await self._caller.call(self._clusters.ShareCluster, request)
+        return from_message(answer.cluster, Cluster)
+
+    async def unshare(self, name: str, who: str) -> Cluster:
+        """Share a cluster with that user or group no more. Their clients that are connected stay so."""
+        request = cluster_pb2.UnshareClusterRequest(name=name, who=who)
+        answer = await self._caller.call(self._clusters.UnshareCluster, request)
         return from_message(answer.cluster, Cluster)
 
     async def watch(

@@ -36,6 +36,7 @@ DATACLASSES: dict[str, type[Any]] = {
 
 ENUMS: dict[str, type[enum.Enum]] = {
     "Phase": types.Phase,
+    "Right": types.Right,
     "WorkerState": types.WorkerState,
     "WatchKind": types.WatchKind,
 }

@@ -14,8 +14,9 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError
 
+from daskd.config import Access
 from daskd.model.errors import DaskdError, LimitExceeded, Unauthenticated
-from daskd.security.authorize import Caller
+from daskd.security.authorize import Caller, role_of
 from daskd.security.tokens import Tokens
 
 from .status import REQUEST_ID_KEY, MalformedMessage, MessageTooLarge, refuse
@@ -56,12 +57,15 @@ class Edge(grpc.aio.ServerInterceptor):
     ----------
     daemon_uid
         The daemon's own uid.
+    access
+        Who is more than a user.
     max_message_bytes
         The largest request. gRPC's own bound lies above it, since its answer names no reason.
     """
 
-    def __init__(self, tokens: Tokens, *, daemon_uid: int, max_message_bytes: int) -> None:
+    def __init__(self, tokens: Tokens, *, daemon_uid: int, access: Access, max_message_bytes: int) -> None:
         self._tokens = tokens
+        self._access = access
         self._daemon_uid = daemon_uid
         self._max_message_bytes = max_message_bytes
         self._calls: Counter[int] = Counter()
@@ -163,7 +167,8 @@ class Edge(grpc.aio.ServerInterceptor):
                 "as `authorization: Bearer TOKEN`"
             )
         identity = self._tokens.lookup(header[len(_BEARER) :].strip())
-        return Caller(identity, _peer(context), self._daemon_uid)
+        role = role_of(identity, self._access, self._daemon_uid)
+        return Caller(identity, _peer(context), self._daemon_uid, role)
 
 
 def _loggable(error: DaskdError) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from google.protobuf.message import Message
 
+from daskd.model.access import Right
 from daskd.model.cluster import Cluster, Phase
 from daskd.model.errors import InvalidArgument, Problem
-from daskd.security.authorize import Caller, may_see
+from daskd.security.authorize import Caller, may_see, rights_on
 from daskd.store import ClusterQuery
 from daskd_api.v1 import cluster_pb2 as pb
 
@@ -31,16 +32,14 @@ async def list_clusters(services: Services, caller: Caller, request: pb.ListClus
     InvalidArgument
         When the size is negative, or the token is not of a listing by this filter.
     """
-    if not caller.is_admin and request.filter.owner not in ("", caller.name):
-        return pb.ListClustersResponse()
     query = _query(caller, request)
     page = await services.store.list(query)
-    messages = [_shown(caller, cluster) for cluster in page.items if may_see(caller, cluster)]
+    messages = _messages(caller, request, page.items)
     fitting = _fitting(messages)
     if fitting < len(messages):
         # The token of a shorter page is the store's to give.
         page = await services.store.list(replace(query, limit=fitting))
-        messages = [_shown(caller, cluster) for cluster in page.items if may_see(caller, cluster)]
+        messages = _messages(caller, request, page.items)
     return pb.ListClustersResponse(clusters=messages, next_page_token=page.next_token)
 
 
@@ -65,14 +64,24 @@ async def list_events(services: Services, cluster: Cluster, request: pb.ListEven
 
 def _query(caller: Caller, request: pb.ListClustersRequest) -> ClusterQuery:
     asked = request.filter
-    return ClusterQuery(
-        owner=(asked.owner or None) if caller.is_admin else caller.name,
+    seen = visible(caller)
+    if asked.owner and (caller.sees_all or asked.owner == caller.name):
+        seen = ClusterQuery(owner=asked.owner)
+    return replace(
+        seen,
         phases=frozenset(_phase(number) for number in asked.phases),
         name_prefix=asked.name_prefix,
         include_ended=asked.include_ended,
         limit=_page_size(request.page_size, *_CLUSTERS),
         after=request.page_token,
     )
+
+
+def visible(caller: Caller) -> ClusterQuery:
+    """Which clusters the caller is shown: all, or one's own and those that are shared."""
+    if caller.sees_all:
+        return ClusterQuery()
+    return ClusterQuery(owner=caller.name, shared_with=frozenset(caller.identity.subjects))
 
 
 def _phase(number: pb.Phase.ValueType) -> Phase:
@@ -109,8 +118,15 @@ def _fitting(messages: Iterable[Message]) -> int:
     return count
 
 
-def _shown(caller: Caller, cluster: Cluster) -> pb.Cluster:
-    return cluster_message(cluster, with_values=caller.owns(cluster))
+def _messages(caller: Caller, request: pb.ListClustersRequest, found: Iterable[Cluster]) -> list[pb.Cluster]:
+    owner = request.filter.owner
+    return [shown_to(caller, c) for c in found if may_see(caller, c) and owner in ("", c.owner)]
+
+
+def shown_to(caller: Caller, cluster: Cluster) -> pb.Cluster:
+    """A cluster as the caller may see it: values of variables are the owner's alone."""
+    may_share = Right.SHARE in rights_on(caller, cluster)
+    return cluster_message(cluster, with_values=caller.owns(cluster), with_grants=may_share)
 
 
 def _argument(field: str, words: str) -> InvalidArgument:

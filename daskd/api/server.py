@@ -100,7 +100,12 @@ def build_server(services: Services, listen: Sequence[str]) -> ApiServer:
         Addresses, "unix:" and an absolute path.
     """
     most = services.config.daemon.max_message_bytes
-    edge = Edge(services.tokens, daemon_uid=services.daemon_uid, max_message_bytes=most)
+    edge = Edge(
+        services.tokens,
+        daemon_uid=services.daemon_uid,
+        access=services.config.access,
+        max_message_bytes=most,
+    )
     server = grpc.aio.server(interceptors=(edge,), options=_options(most), maximum_concurrent_rpcs=_MOST_CALLS)
     cluster_pb2_grpc.add_ClusterServiceServicer_to_server(ClusterServicer(services), server)
     daemon_pb2_grpc.add_DaemonServiceServicer_to_server(DaemonServicer(services, tuple(listen)), server)

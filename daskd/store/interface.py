@@ -31,6 +31,8 @@ class ClusterQuery:
         Only this user's; None: everybody's.
     phases
         Only those in one of these phases; empty: in any.
+    shared_with
+        With `owner`: those too that are shared with one of these (`Identity.subjects`), whoever owns them.
     name_prefix
         Only those whose name begins so.
     include_ended
@@ -42,6 +44,7 @@ class ClusterQuery:
     """
 
     owner: str | None = None
+    shared_with: frozenset[str] = frozenset()
     phases: frozenset[Phase] = frozenset()
     name_prefix: str = ""
     include_ended: bool = False

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import json
 import os
-import subprocess
-import sys
 from typing import Any
 
 import grpc
 import pytest
-from api_harness import refused, take
+from api_harness import OTHER_UID, refused, take
 
 from daskd.api.create import new_cluster
 from daskd.model.event import NewEvent
@@ -22,29 +18,6 @@ from daskd_api.v1 import cluster_pb2 as pb
 from daskd_api.v1 import daemon_pb2
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-
-OTHER_UID = 65534
-
-# Becomes the other user only once it runs, so that it needs no right to our interpreter's folder.
-ASK = """
-import json, os, socket, sys
-os.setgroups([]); os.setgid(int(sys.argv[2])); os.setuid(int(sys.argv[2]))
-with socket.socket(socket.AF_UNIX) as api:
-    api.connect(sys.argv[1])
-with socket.socket(socket.AF_UNIX) as exchange:
-    exchange.settimeout(20)
-    exchange.connect(sys.argv[1] + ".auth")
-    sys.stdout.write(exchange.makefile().readline())
-"""
-
-
-@pytest.fixture
-async def theirs(api) -> tuple[tuple[str, str], ...]:
-    """Metadata with the token that the other user was given."""
-    command = [sys.executable, "-S", "-c", ASK, str(api.directory / "s"), str(OTHER_UID)]
-    run = functools.partial(subprocess.run, command, check=True, capture_output=True, timeout=60)
-    answer = json.loads((await asyncio.to_thread(run)).stdout)
-    return (("authorization", f"Bearer {answer['token']}"),)
 
 
 async def create(api: Any, name: str = "etl") -> pb.Cluster:
