@@ -15,6 +15,7 @@ from daskd.crashpoints import reached
 from daskd.model.access import Right
 from daskd.model.cluster import Cluster
 from daskd.model.errors import InvalidArgument, Problem
+from daskd.model.event import NewEvent
 from daskd.security.authorize import resolve
 from daskd_api.v1 import cluster_pb2 as pb
 from daskd_api.v1 import cluster_pb2_grpc
@@ -22,6 +23,7 @@ from daskd_api.v1 import cluster_pb2_grpc
 from . import listing, translate
 from .create import bounds_of
 from .edge import current_caller
+from .history import from_caller
 from .policy import read_policy
 from .recording import record_cluster
 from .services import Services
@@ -126,14 +128,21 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
             yield pb.StreamLogsResponse(lines=[translate.log_line_message(line) for line in lines])
 
     async def ListEvents(self, request: pb.ListEventsRequest, context: _Context) -> pb.ListEventsResponse:
-        """The cluster's history, oldest first."""
+        """The cluster's history, oldest first; for administrators and without a name the daemon's own."""
+        if not request.name and current_caller().is_admin:
+            return await listing.list_events(self._services, "", request)
         cluster = await self._resolve(request.name)
-        return await listing.list_events(self._services, cluster, request)
+        return await listing.list_events(self._services, cluster.uid, request)
 
     async def GetConnection(self, request: pb.GetConnectionRequest, context: _Context) -> pb.GetConnectionResponse:
         """What a Dask client needs to connect."""
         cluster = await self._resolve(request.name, Right.USE)
         connection = await self._services.control.connection(cluster)
+        caller = current_caller()
+        if not caller.owns(cluster):
+            words = f"{caller.name} was given what it takes to connect"
+            event = NewEvent("CONNECTION_GIVEN", words, caller.name)
+            await self._services.store.update(cluster.uid, lambda now: now, events=from_caller([event], caller))
         log.info("connection given", cluster=cluster.name, cluster_uid=cluster.uid, owner=cluster.owner)
         return translate.connection_message(connection)
 
@@ -149,6 +158,10 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
         cluster = await self._resolve(request.name, Right.MANAGE)
         discarding = self._services.control.discard_held_work(cluster, request.client)
         keys, size = await self._services.to_its_end(discarding)
+        caller = current_caller()
+        words = f"{keys} keys of lost work were let go of"
+        event = NewEvent("HELD_WORK_DISCARDED", words, caller.name, {"keys": str(keys), "client": request.client})
+        await self._services.store.update(cluster.uid, lambda now: now, events=from_caller([event], caller))
         log.info("held work discarded", cluster=cluster.name, cluster_uid=cluster.uid, keys=keys)
         return pb.DiscardHeldWorkResponse(keys=keys, bytes=size)
 
@@ -173,9 +186,13 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
         return await resolve(self._services.store, current_caller(), name, right)
 
     async def _change(self, cluster: Cluster, step: Callable[[Cluster], Step]) -> Cluster:
+        caller = current_caller()
+
         async def change() -> Cluster:
             changed = await self._services.store.update(
-                cluster.uid, lambda now: step(now).cluster, events=lambda before, _after: step(before).events
+                cluster.uid,
+                lambda now: step(now).cluster,
+                events=lambda before, _after: from_caller(step(before).events, caller),
             )
             reached("desired.recorded")
             self._services.control.wake(cluster.uid)

@@ -19,6 +19,7 @@ from daskd.model.errors import DaskdError, LimitExceeded, Unauthenticated
 from daskd.security.authorize import Caller, role_of
 from daskd.security.tokens import Tokens
 
+from .history import Refusals
 from .status import REQUEST_ID_KEY, MalformedMessage, MessageTooLarge, refuse
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -59,11 +60,16 @@ class Edge(grpc.aio.ServerInterceptor):
         The daemon's own uid.
     access
         Who is more than a user.
+    refusals
+        Told of every refused call.
     max_message_bytes
         The largest request. gRPC's own bound lies above it, since its answer names no reason.
     """
 
-    def __init__(self, tokens: Tokens, *, daemon_uid: int, access: Access, max_message_bytes: int) -> None:
+    def __init__(
+        self, tokens: Tokens, refusals: Refusals, *, daemon_uid: int, access: Access, max_message_bytes: int
+    ) -> None:
+        self._refusals = refusals
         self._tokens = tokens
         self._access = access
         self._daemon_uid = daemon_uid
@@ -122,6 +128,7 @@ class Edge(grpc.aio.ServerInterceptor):
         request_id = _request_id(metadata)
         # Every call is a task of its own, so what is bound here ends with it.
         structlog.contextvars.bind_contextvars(request_id=request_id, method=method, peer=_peer(context))
+        caller = None
         try:
             caller = self._authenticated(metadata, context)
             _CALLER.set(caller)
@@ -133,6 +140,7 @@ class Edge(grpc.aio.ServerInterceptor):
                 yield
         except DaskdError as error:
             log.info("call refused", reason=error.reason, **_loggable(error))
+            await self._refusals.tell(error, method, request, caller, _peer(context))
             await refuse(context, error, request_id)
         except grpc.aio.AbortError:
             raise

@@ -43,8 +43,8 @@ async def list_clusters(services: Services, caller: Caller, request: pb.ListClus
     return pb.ListClustersResponse(clusters=messages, next_page_token=page.next_token)
 
 
-async def list_events(services: Services, cluster: Cluster, request: pb.ListEventsRequest) -> pb.ListEventsResponse:
-    """A page of a cluster's history.
+async def list_events(services: Services, uid: str, request: pb.ListEventsRequest) -> pb.ListEventsResponse:
+    """A page of a cluster's history, or (an empty uid) of the daemon's own.
 
     Raises
     ------
@@ -54,11 +54,11 @@ async def list_events(services: Services, cluster: Cluster, request: pb.ListEven
         When the token is of a state that is no more.
     """
     limit = _page_size(request.page_size, *_EVENTS)
-    after = _after(services, cluster, request.page_token)
-    messages = [event_message(event) for event in await services.store.events(cluster.uid, after=after, limit=limit)]
+    after = _after(services, uid, request.page_token)
+    messages = [event_message(event) for event in await services.store.events(uid, after=after, limit=limit)]
     shown = messages[: _fitting(messages)]
     more = len(shown) < len(messages) or len(messages) == limit
-    token = write_mark(Mark(_KIND, cluster.uid, shown[-1].revision), services.store.state_id) if more else ""
+    token = write_mark(Mark(_KIND, uid, shown[-1].revision), services.store.state_id) if more else ""
     return pb.ListEventsResponse(events=shown, next_page_token=token)
 
 
@@ -98,11 +98,11 @@ def _page_size(asked: int, default: int, most: int) -> int:
     return min(asked or default, most)
 
 
-def _after(services: Services, cluster: Cluster, token: str) -> int:
+def _after(services: Services, uid: str, token: str) -> int:
     if not token:
         return 0
     mark = read_mark(token, _KIND, services.store.state_id, "page_token")
-    if mark.uid != cluster.uid:
+    if mark.uid != uid:
         raise _argument("page_token", "it is of another cluster's events: leave it empty")
     return mark.revision
 

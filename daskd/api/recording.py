@@ -16,6 +16,7 @@ from daskd.security.authorize import Caller, check_may_create
 from daskd_api.v1 import cluster_pb2 as pb
 
 from .create import build_spec, guarded, invalid, name_problems, new_cluster
+from .history import from_caller
 from .services import Services
 from .translate import sparse_spec
 
@@ -93,7 +94,7 @@ async def _stored(
 ) -> tuple[Cluster, bool]:
     for attempt in range(_MOST_NAMES_TRIED):
         cluster = new_cluster(request.name or new_cluster_name(), spec, caller.identity, services.clock())
-        event = _created_event(cluster)
+        (event,) = from_caller([_created_event(cluster)], caller)
         try:
             return await services.store.create(
                 cluster, request_id=request.request_id, event=event, named=bool(request.name)

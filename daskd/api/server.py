@@ -11,6 +11,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from daskd.model.errors import StateUnusable
+from daskd.security.refusals import RefusalBudget
 from daskd.security.sockets import Claim, SocketFile, socket_mode
 from daskd.security.tokens import TokenServer
 from daskd_api.v1 import cluster_pb2, cluster_pb2_grpc, daemon_pb2, daemon_pb2_grpc
@@ -18,6 +19,7 @@ from daskd_api.v1 import cluster_pb2, cluster_pb2_grpc, daemon_pb2, daemon_pb2_g
 from .clusters import ClusterServicer
 from .daemon_info import DaemonServicer
 from .edge import Edge
+from .history import Refusals
 from .services import Services
 
 _MOST_CALLS = 1000
@@ -102,6 +104,7 @@ def build_server(services: Services, listen: Sequence[str]) -> ApiServer:
     most = services.config.daemon.max_message_bytes
     edge = Edge(
         services.tokens,
+        Refusals(services.store, RefusalBudget(services.clock)),
         daemon_uid=services.daemon_uid,
         access=services.config.access,
         max_message_bytes=most,

@@ -210,6 +210,11 @@ async def resolve(store: Lookup, caller: Caller, name: str, right: Right = Right
     raise await _not_found(store, caller, name)
 
 
+async def meant(store: Lookup, caller: Caller, name: str) -> Cluster | None:
+    """The cluster that a name would mean if the caller might see it; for the history alone."""
+    return await _candidate(store, caller, name) if name and len(name) <= _LONGEST_NAME else None
+
+
 async def _candidate(store: Lookup, caller: Caller, name: str) -> Cluster | None:
     owner, slash, bare = name.rpartition("/")
     if slash:

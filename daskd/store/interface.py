@@ -205,6 +205,10 @@ class Store(Protocol):
         """
         ...
 
+    async def note(self, event: NewEvent) -> None:
+        """Record an event that is no cluster's but the daemon's own; `events("")` has them."""
+        ...
+
     async def instances(self, uid: str, *, include_ended: bool = False) -> builtins.list[Instance]:
         """The instances of a cluster by ordinal; ended ones only if asked for."""
         ...

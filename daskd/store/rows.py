@@ -108,15 +108,15 @@ def decode_instance(row: tuple[Any, ...]) -> Instance:
     return _decode(_INSTANCE, text, version, f"the record of instance {instance_id}")
 
 
-def encode_event(cluster: Cluster, event: NewEvent) -> str:
-    """An event of that cluster as text.
+def encode_event(cluster_name: str, owner: str, event: NewEvent) -> str:
+    """An event of that cluster as text; both names are empty for one of the daemon's own.
 
     Raises
     ------
     ValueError
         When a field holds what its type doesn't allow or JSON can't hold.
     """
-    body = _EventBody(cluster.name, cluster.owner, event.actor, event.type, event.message, event.facts)
+    body = _EventBody(cluster_name, owner, event.actor, event.type, event.message, event.facts)
     return _encode(_EVENT, body)
 
 

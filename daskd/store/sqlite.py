@@ -161,6 +161,10 @@ class SqliteStore(Store):
         """See `Store.update`."""
         return await self._write(lambda db: writes.update(db, uid, change, instances, forget, events, self._clock()))
 
+    async def note(self, event: NewEvent) -> None:
+        """See `Store.note`."""
+        await self._write(lambda db: writes.note(db, event, self._clock()))
+
     async def instances(self, uid: str, *, include_ended: bool = False) -> builtins.list[Instance]:
         """See `Store.instances`."""
         return await self._read(lambda db: reads.instances(db, uid, include_ended))

@@ -56,10 +56,16 @@ def _refuse_namesake(db: sqlite3.Connection, cluster: Cluster) -> None:
         )
 
 
+def note(db: sqlite3.Connection, event: NewEvent, now: float) -> None:
+    """Append an event of no cluster; see `Store.note`."""
+    text = encode_event("", "", event)
+    db.execute("INSERT INTO changes (cluster, time, event, format) VALUES ('', ?, ?, ?)", (now, text, FORMAT))
+
+
 def _append_changes(db: sqlite3.Connection, cluster: Cluster, events: Sequence[NewEvent], now: float) -> int:
     """Number what happened to the cluster, an event each, or one change that no event tells. The newest revision."""
     revision = 0
-    texts: list[str | None] = [encode_event(cluster, event) for event in events]
+    texts: list[str | None] = [encode_event(cluster.name, cluster.owner, event) for event in events]
     for text in texts or [None]:
         cursor = db.execute(
             "INSERT INTO changes (cluster, time, event, format) VALUES (?, ?, ?, ?)", (cluster.uid, now, text, FORMAT)

@@ -930,7 +930,7 @@ class Event(google.protobuf.message.Message):
     actor: builtins.str
     """The user who asked, or "daskd" for the daemon's own doing."""
     type: builtins.str
-    """A stable UPPER_SNAKE word: CREATED, SCALED, ADAPTED, DELETE_REQUESTED, PHASE_CHANGED, ..."""
+    """A stable UPPER_SNAKE word: CREATED, SCALED, ADAPTED, DELETE_REQUESTED, PHASE_CHANGED, SHARED, CALL_REFUSED, ..."""
     message: builtins.str
     """In words."""
     @property
@@ -1497,7 +1497,7 @@ class ListEventsRequest(google.protobuf.message.Message):
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
     name: builtins.str
-    """Name, owner/name or uid."""
+    """Name, owner/name or uid. Empty: what was no cluster's (calls refused to whom), for administrators."""
     page_size: builtins.int
     """At most so many; 0: 1,000. More than 10,000 counts as 10,000."""
     page_token: builtins.str
