@@ -12,11 +12,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from . import places
 from .model.access import check_subject
 from .model.errors import InvalidConfig, Problem
+from .model.listen import parse_listener
 from .model.problems import not_there, problems_of
 from .model.quantity import Seconds, parse_memory
 from .model.spec import MOST_WORKERS, ClusterSpec, Name, WorkerGroupSpec
@@ -51,11 +52,7 @@ def _absolute(path: Path) -> Path:
 
 
 def _address(address: str) -> str:
-    path = address.removeprefix("unix:")
-    path = "/" + path.lstrip("/") if path.startswith("//") else path
-    if path == address or not path.startswith("/"):
-        raise ValueError(f'{address!r} is no address to listen on: write "unix:" and an absolute path')
-    return f"unix:{path}"
+    return str(parse_listener(address))
 
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
@@ -75,7 +72,7 @@ class Daemon(_Section):
     state_dir, runtime_dir
         None: systemd's or the XDG directories (`daskd.places`).
     listen
-        Addresses, "unix:PATH"; empty: `daskd.sock` in the runtime directory.
+        Addresses, "unix:PATH" or "HOST:PORT" (see `Tls`); empty: `daskd.sock` in the runtime directory.
     orphan_grace
         Seconds after the start before what no record knows is ended.
     end_orphans
@@ -94,6 +91,34 @@ class Daemon(_Section):
     max_message_bytes: int = Field(default=4 << 20, ge=64 << 10, le=256 << 20)
 
     _sizes = field_validator("max_message_bytes", mode="before")(_size)
+
+
+class Tls(_Section):
+    """What listeners on TCP show, and ask for. Without a certificate none is opened.
+
+    Attributes
+    ----------
+    certificate, key
+        PEM files of the daemon's own.
+    client_ca
+        A PEM file with authorities: every client on TCP must have a certificate that one of them signed. One whose
+        common name is a user's of this machine says who calls, without a token.
+    loopback_without_tls_though_others_could_pose_as_daskd
+        True: a listener on loopback needs no certificate. Whoever takes its port while daskd is down gets tokens.
+    """
+
+    certificate: AbsolutePath | None = None
+    key: AbsolutePath | None = None
+    client_ca: AbsolutePath | None = None
+    loopback_without_tls_though_others_could_pose_as_daskd: bool = False
+
+    @model_validator(mode="after")
+    def _whole(self) -> Tls:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("a certificate and its key go together: set both `certificate` and `key`")
+        if self.client_ca is not None and self.certificate is None:
+            raise ValueError("to ask clients for certificates takes one of one's own: set `certificate` and `key`")
+        return self
 
 
 class Clusters(_Section):
@@ -243,6 +268,7 @@ class Config(_Section):
     history: History = History()
     limits: Limits = Limits()
     access: Access = Access()
+    tls: Tls = Tls()
     profiles: Mapping[Name, Profile] = Field(default_factory=dict)
     file: Path | None = Field(default=None, exclude=True)
 

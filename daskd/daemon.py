@@ -25,6 +25,7 @@ from .drivers.registry import installed
 from .model.adaptive import Policy
 from .model.errors import StateUnusable
 from .model.views import DriverInfo
+from .security.lasting_tokens import LastingTokens
 from .security.peer import identity_of
 from .security.tokens import Tokens
 from .security.vault import Vault
@@ -125,6 +126,7 @@ class Daemon:
             store=self._store,
             control=self._controller,
             tokens=Tokens(time.time),
+            lasting_tokens=LastingTokens(self._store, time.time),
             config=self._config,
             about=About(
                 version=__version__,

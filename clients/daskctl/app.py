@@ -20,6 +20,7 @@ from .commands.lost import lost
 from .commands.profiles import profiles
 from .commands.scale import scale
 from .commands.share import share, unshare
+from .commands.token import token
 from .commands.workers import workers
 from .framing import Example, shared_options, write_examples
 
@@ -39,6 +40,7 @@ COMMANDS = (
     profiles,
     drivers,
     info,
+    token,
     completion,
 )
 

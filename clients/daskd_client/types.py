@@ -311,6 +311,32 @@ class Connection:
 
 
 @dataclass(frozen=True)
+class Token:
+    """A token that lasts, without its secret.
+
+    It makes no more of its user than `role` ("user", "operator", "admin"), and may do no more with a cluster than
+    `right`.
+    """
+
+    id: str = ""
+    description: str = ""
+    user: str = ""
+    role: str = ""
+    right: Right = Right.UNSPECIFIED
+    clusters: tuple[str, ...] = ()
+    create_time: datetime | None = None
+    expire_time: datetime | None = None
+
+
+@dataclass(frozen=True)
+class CreatedToken:
+    """A token that was just made, and its secret, which is shown nowhere else."""
+
+    token: Token
+    secret: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
 class DaemonInfo:
     """What the daemon is, and whom it takes the caller for."""
 

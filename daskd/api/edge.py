@@ -14,10 +14,9 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError
 
-from daskd.config import Access
-from daskd.model.errors import DaskdError, LimitExceeded, Unauthenticated
-from daskd.security.authorize import Caller, role_of
-from daskd.security.tokens import Tokens
+from daskd.model.errors import DaskdError, LimitExceeded
+from daskd.security.authorize import Caller
+from daskd.security.callers import UNIX_SOCKET, Callers
 
 from .history import Refusals
 from .status import REQUEST_ID_KEY, MalformedMessage, MessageTooLarge, refuse
@@ -28,7 +27,6 @@ OPEN_SERVICES = frozenset({"grpc.health.v1.Health", "grpc.reflection.v1alpha.Ser
 """Services that ask nobody who they are: they tell nothing of any cluster."""
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,64}", re.ASCII)
-_BEARER = "bearer "
 _MOST_CALLS_PER_USER = 250  # of the 1,000 that the server takes at once: nobody's watches shut the others out
 _CALLER: ContextVar[Caller] = ContextVar("daskd_caller")
 
@@ -56,23 +54,17 @@ class Edge(grpc.aio.ServerInterceptor):
 
     Parameters
     ----------
-    daemon_uid
-        The daemon's own uid.
-    access
-        Who is more than a user.
+    callers
+        Tells who calls.
     refusals
         Told of every refused call.
     max_message_bytes
         The largest request. gRPC's own bound lies above it, since its answer names no reason.
     """
 
-    def __init__(
-        self, tokens: Tokens, refusals: Refusals, *, daemon_uid: int, access: Access, max_message_bytes: int
-    ) -> None:
+    def __init__(self, callers: Callers, refusals: Refusals, *, max_message_bytes: int) -> None:
+        self._callers = callers
         self._refusals = refusals
-        self._tokens = tokens
-        self._access = access
-        self._daemon_uid = daemon_uid
         self._max_message_bytes = max_message_bytes
         self._calls: Counter[int] = Counter()
 
@@ -130,7 +122,9 @@ class Edge(grpc.aio.ServerInterceptor):
         structlog.contextvars.bind_contextvars(request_id=request_id, method=method, peer=_peer(context))
         caller = None
         try:
-            caller = self._authenticated(metadata, context)
+            caller = await self._callers.identify(
+                metadata.get("authorization", ""), _peer(context), context.auth_context()
+            )
             _CALLER.set(caller)
             structlog.contextvars.bind_contextvars(user=caller.name, uid=caller.identity.uid)
             if isinstance(request, _Unreadable):
@@ -167,17 +161,6 @@ class Edge(grpc.aio.ServerInterceptor):
             if not self._calls[uid]:
                 del self._calls[uid]
 
-    def _authenticated(self, metadata: dict[str, str], context: grpc.aio.ServicerContext) -> Caller:
-        header = metadata.get("authorization", "")
-        if not header.lower().startswith(_BEARER):
-            raise Unauthenticated(
-                "the call bears no token: ask for one on the socket that ends in .auth, beside the API's, and send it "
-                "as `authorization: Bearer TOKEN`"
-            )
-        identity = self._tokens.lookup(header[len(_BEARER) :].strip())
-        role = role_of(identity, self._access, self._daemon_uid)
-        return Caller(identity, _peer(context), self._daemon_uid, role)
-
 
 def _loggable(error: DaskdError) -> dict[str, Any]:
     # the words of a problem may quote what the user wrote, and that may be a secret
@@ -205,4 +188,4 @@ def _request_id(metadata: dict[str, str]) -> str:
 
 def _peer(context: grpc.aio.ServicerContext) -> str:
     peer = str(context.peer())
-    return "unix socket" if peer.startswith("unix") else peer
+    return UNIX_SOCKET if peer.startswith("unix") else peer

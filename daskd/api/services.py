@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from daskd.config import Config
+from daskd.security.lasting_tokens import LastingTokens
 from daskd.security.tokens import Tokens
 from daskd.store import Store
 
@@ -48,6 +49,7 @@ class Services:
     store: Store
     control: Control
     tokens: Tokens
+    lasting_tokens: LastingTokens
     config: Config
     about: About
     daemon_uid: int

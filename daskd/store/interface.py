@@ -11,6 +11,7 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from daskd.model.cluster import Cluster, Instance, Phase
 from daskd.model.event import Change, Event, NewEvent
+from daskd.model.token import Token
 
 T = TypeVar("T")
 
@@ -207,6 +208,22 @@ class Store(Protocol):
 
     async def note(self, event: NewEvent) -> None:
         """Record an event that is no cluster's but the daemon's own; `events("")` has them."""
+        ...
+
+    async def put_token(self, token: Token, secret_hash: str) -> None:
+        """Record a token under the hash of its secret; those that have expired by its creation are forgotten."""
+        ...
+
+    async def token(self, secret_hash: str) -> Token | None:
+        """The token whose secret has that hash, expired or not."""
+        ...
+
+    async def tokens(self, uid: int | None) -> builtins.list[Token]:
+        """The tokens of one user, or (None) of all, oldest first."""
+        ...
+
+    async def forget_token(self, token_id: str) -> bool:
+        """Forget a token; whether there was one."""
         ...
 
     async def instances(self, uid: str, *, include_ended: bool = False) -> builtins.list[Instance]:

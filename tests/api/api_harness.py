@@ -28,9 +28,10 @@ from daskd.model.errors import NotAllowed, Problem, WorkerNotFound
 from daskd.model.identity import Identity
 from daskd.model.spec import WorkerGroupSpec
 from daskd.model.views import Connection, DriverInfo, HeldWorkView, LogLine, WorkerState, WorkerView
+from daskd.security.lasting_tokens import LastingTokens
 from daskd.security.tokens import Tokens
 from daskd.store import SqliteStore
-from daskd_api.v1 import cluster_pb2_grpc, daemon_pb2_grpc
+from daskd_api.v1 import cluster_pb2_grpc, daemon_pb2_grpc, token_pb2_grpc
 
 USER = pwd.getpwuid(os.geteuid()).pw_name
 OTHER_UID = 65534
@@ -140,6 +141,10 @@ class Api:
         return cluster_pb2_grpc.ClusterServiceStub(self.channel)
 
     @property
+    def tokens(self) -> token_pb2_grpc.TokenServiceStub:
+        return token_pb2_grpc.TokenServiceStub(self.channel)
+
+    @property
     def daemon(self) -> daemon_pb2_grpc.DaemonServiceStub:
         return daemon_pb2_grpc.DaemonServiceStub(self.channel)
 
@@ -159,9 +164,10 @@ async def start_api(directory: Path, config: Config | None = None, clock: Callab
     store = await SqliteStore.open(directory / "state", machine_id=MACHINE_ID, clock=clock)
     control = RecordingControl()
     about = About("1.2.3", "1.0.0", clock(), os.getpid(), "here", 1)
-    services = Services(store, control, Tokens(clock), config, about, os.geteuid(), clock)
+    lasting = LastingTokens(store, clock)
+    services = Services(store, control, Tokens(clock), lasting, config, about, os.geteuid(), clock)
     path = directory / "s"
-    server = build_server(services, [f"unix:{path}"])
+    server = build_server(services, [f"unix:{path}", *config.daemon.listen])
     await server.start()
     token = (await asyncio.to_thread(ask_token, path))["token"]
     channel = grpc.aio.insecure_channel(f"unix:{path}", options=[("grpc.max_send_message_length", -1)])
