@@ -123,6 +123,30 @@ def test_no_dashboard_stands_open(served: Served, hers: dict[str, Any]) -> None:
         assert served.bob.can(code), port
 
 
+COMPUTE = """
+import os
+from daskd_client import RemoteCluster
+from distributed import Client
+with RemoteCluster.attach("daskd-ann/etl") as cluster, Client(cluster) as client:
+    print(client.submit(os.getuid, pure=False).result(60))
+"""
+
+
+def test_who_may_use_a_cluster_computes_on_it_as_its_owner(served: Served, hers: dict[str, Any]) -> None:
+    """Bob can't attach to Ann's cluster until she shares it; then his task runs, under her uid."""
+    env = {"DASKD_ADDRESS": served.daemon.address, "HOME": str(served.bob.home)}
+    refused = served.bob.run(sys.executable, "-c", COMPUTE, env=env)
+    assert "ClusterNotFound" in refused.stderr
+    daskctl(served, served.ann, "share", "etl", served.bob.name)
+    computed = served.bob.run(sys.executable, "-c", COMPUTE, env=env)
+    assert computed.stdout.split() == [str(served.ann.uid)], computed.stderr
+    events = daskctl(served, served.ann, "events", "etl")["events"]
+    told = [(event["type"], event["actor"]) for event in events]
+    assert ("CALL_REFUSED", served.bob.name) in told
+    assert ("CONNECTION_GIVEN", served.bob.name) in told
+    daskctl(served, served.ann, "unshare", "etl", served.bob.name)
+
+
 def test_a_helper_that_is_killed_is_started_again(served: Served, hers: dict[str, Any]) -> None:
     """What works for Ann in the daemon's stead may die: her cluster stays, and is scaled by the next one."""
     helpers = [
