@@ -183,12 +183,35 @@ class History(_Section):
     max_events: int = Field(default=100_000, ge=1000, le=100_000_000)
 
 
+class Quota(_Section):
+    """What the live clusters of one user may take together; an adaptive group counts with its maximum. None: no limit.
+
+    Attributes
+    ----------
+    max_cores
+        Threads of all workers.
+    max_memory
+        Memory limits of all workers, in bytes; workers must have one then.
+    """
+
+    max_clusters: int | None = Field(default=None, ge=0, le=1_000_000)
+    max_workers: int | None = Field(default=None, ge=0, le=MOST_WORKERS)
+    max_cores: int | None = Field(default=None, ge=0, le=100_000_000)
+    max_memory: int | None = Field(default=None, ge=0)
+
+    _sizes = field_validator("max_memory", mode="before")(_size)
+
+
 class Limits(_Section):
-    """`max_clusters` a user, `max_workers` a cluster, `max_clusters_total` of all users; counts of live ones."""
+    """`max_clusters` a user, `max_workers` a cluster, `max_clusters_total` of all users; counts of live ones.
+
+    `user` is what all clusters of one user may take.
+    """
 
     max_clusters: int = Field(default=100, ge=1, le=1_000_000)
     max_workers: int = Field(default=1000, ge=1, le=MOST_WORKERS)
     max_clusters_total: int = Field(default=1000, ge=1, le=1_000_000)
+    user: Quota = Quota()
 
 
 class Access(_Section):
@@ -224,6 +247,8 @@ class Profile(_Section):
     ----------
     max_workers
         The most workers that one group may have; None: the limit of a cluster.
+    user
+        What the clusters of this profile that one user has may take together.
     spec
         What it lays under a request; only what is set counts.
     dashboard_open_to_every_local_user
@@ -236,6 +261,7 @@ class Profile(_Section):
 
     description: str = Field(default="", max_length=1000)
     max_workers: int | None = Field(default=None, ge=0, le=MOST_WORKERS)
+    user: Quota = Quota()
     spec: ProfileSpec = ProfileSpec()
     dashboard_open_to_every_local_user: bool = False
     fixed: tuple[str, ...] = ()

@@ -189,6 +189,14 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
         caller = current_caller()
 
         async def change() -> Cluster:
+            # a cluster that grows is counted and recorded in one, so that two calls can't both be the last to fit
+            async with self._services.creating:
+                now = await self._services.store.get(cluster.uid)
+                if now is not None:
+                    await self._services.check_quotas(now, step(now).cluster)
+                return await record()
+
+        async def record() -> Cluster:
             changed = await self._services.store.update(
                 cluster.uid,
                 lambda now: step(now).cluster,

@@ -74,7 +74,9 @@ async def _would_be(services: Services, caller: Caller, name: str, spec: Cluster
     if name and await services.store.find(caller.name, name) is not None:
         raise _taken(name)
     await _check_limits(services, caller, name)
-    return new_cluster(name or new_cluster_name(), spec, caller.identity, services.clock(), uid="")
+    cluster = new_cluster(name or new_cluster_name(), spec, caller.identity, services.clock(), uid="")
+    await services.check_quotas(None, cluster)
+    return cluster
 
 
 async def _record(
@@ -94,6 +96,7 @@ async def _stored(
 ) -> tuple[Cluster, bool]:
     for attempt in range(_MOST_NAMES_TRIED):
         cluster = new_cluster(request.name or new_cluster_name(), spec, caller.identity, services.clock())
+        await _check_quotas(services, caller, request.name, cluster)
         (event,) = from_caller([_created_event(cluster)], caller)
         try:
             return await services.store.create(
@@ -124,6 +127,12 @@ async def _check_limits(services: Services, caller: Caller, name: str) -> None:
             "administrator to raise `limits.max_clusters_total`",
             facts={"used": str(total), "allowed": str(limits.max_clusters_total)},
         )
+
+
+async def _check_quotas(services: Services, caller: Caller, name: str, cluster: Cluster) -> None:
+    # as with the limits: a repeat of the same request adds nothing
+    if not name or await services.store.find(caller.name, name) is None:
+        await services.check_quotas(None, cluster)
 
 
 def _created_event(cluster: Cluster) -> NewEvent:
