@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 PARALLEL ?= -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-unit test-real test-releases lint types proto proto-check docs format clean
+.PHONY: help venv demo test test-unit test-real test-releases lint types proto proto-check proto-baseline docs format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test-unit: venv ## what needs no daemon
 test-real: venv ## real daemons, clusters, clients; processes killed for real
 	$(PYTEST) $(PARALLEL) -m real tests
 
+test-releases: venv ## the client and the runtime on the oldest, a middle, and the newest releases; the wheel
+	$(BIN)/python -m tests.releases
+
 lint: venv ## ruff, and the arrows between the rooms
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -46,6 +49,9 @@ proto: ## renew the generated code
 
 proto-check: venv ## the generated code is fresh, the protos are well-formed and break no client
 	tests/proto/check
+
+proto-baseline: venv ## on a release: keep the API of today as the one that later ones must not break
+	cd proto && ../$(BIN)/buf build --exclude-source-info -o baseline.binpb
 
 docs: venv ## build the documentation, warnings are errors
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'

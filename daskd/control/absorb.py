@@ -182,6 +182,8 @@ def _here(ledger: Ledger, node: Instance, workers: list[HubWorker], now: float) 
 
 def _forward(ledger: Ledger, view: View, event: FactEvent, now: float) -> None:
     ledger.edit(event_seq=event.seq)
+    if event.type == "retire-refused":
+        return  # the answer to the call said so, and was told
     facts = {name[:100]: str(value) for name, value in event.facts.items() if name != "type"}
     ledger.tell(event.type.upper().replace("-", "_")[:60], event.words, **facts)
     if event.type == "worker-failed":

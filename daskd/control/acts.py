@@ -182,7 +182,7 @@ class Acts:
         told = f"the driver {self._driver.name!r} refused: {outcome.words}"
         ledger.tell("LAUNCH_REFUSED", told, instance=intent.id, count=len(refused))
         if intent.role is Role.SCHEDULER:
-            failures.fail(ledger, f"its scheduler can't be launched: {told}")
+            failures.scheduler_refused(ledger, self._of.settings, told, lasting=outcome.lasting, now=now)
         else:
             failures.count_failure(ledger, intent.group, told, now)
             bound = 1 if outcome.lasting else self._of.settings.max_launch_failures
@@ -191,21 +191,26 @@ class Acts:
 
     async def _cancel(self, ids: Sequence[str]) -> None:
         """A node that joins just now must not be ended as one that waits: the fence settles it."""
-        waiting, joined = list(ids), list[str]()
         hub = self._of.hub
-        if hub is not None and hub.view.state is not None:
-            try:
-                answers = await hub.link.fence(list(ids))
-            except LinkError as error:
-                log.info("the fence was not answered; asked again", trouble=error.words)
-                return
-            waiting = [key for key in ids if answers.get(key) == "fenced"]
-            joined = [key for key in ids if answers.get(key) == "joined"]
-            reached("cancel.fenced")
+        if hub is None or hub.view.state is None:
+            return
+        try:
+            answers = await hub.link.fence(list(ids))
+        except LinkError as error:
+            log.info("the fence was not answered; asked again", trouble=error.words)
+            return
+        reached("cancel.fenced")
+        waiting = [key for key in ids if answers.get(key) == "fenced"]
+        # what was given up and has joined after all is wanted: the next pass adopts it
+        joined = [key for key in ids if answers.get(key) == "joined" and not self._is_given_up(key)]
         if waiting:
             await self._terminate(Terminate(tuple(waiting)))
         if joined:
             await self._retire(Retire(tuple(joined)))
+
+    def _is_given_up(self, key: str) -> bool:
+        instance = self._of.instances.get(key)
+        return instance is not None and instance.record is Record.ABANDONED
 
     async def _retire(self, action: Retire) -> None:
         hub = self._of.hub
@@ -269,6 +274,17 @@ class Acts:
         unwilling = [outcome for outcome in outcomes if outcome.result in (Result.REFUSED, Result.UNSURE)]
         if unwilling:
             await self._told_of(unwilling)
+
+    async def end_again(self, ids: Sequence[str]) -> None:
+        """Ask for the end of what was to end when the daemon ended: it may have died before it asked.
+
+        The time to end in peace begins anew, for what was never asked needs it. Asking twice is harmless.
+        """
+        if not ids:
+            return
+        now = time.time()
+        await self._of.commit(instances=[dataclasses.replace(self._of.instances[key], stopping=now) for key in ids])
+        await self._terminate(Terminate(tuple(ids)))
 
     async def _told_of(self, unwilling: Sequence[Outcome]) -> None:
         """A stop that failed is never recorded as stopped; its words are shown."""

@@ -19,6 +19,7 @@ from daskd.store import Store
 
 from .acts import Acts
 from .idle import IdleWatch
+from .leftovers import clear_leftovers
 from .link import HubState, Link, LinkError
 from .log_reader import LogReader
 from .reconciler import Reconciler
@@ -82,6 +83,7 @@ class Controller:
             except (DaskdError, OSError) as error:
                 log.error("a cluster can't be taken up", cluster=cluster.uid, owner=cluster.owner, error=str(error))
         await self._sites.hold(self._daemon_uid)
+        self._spawn(clear_leftovers(self._store, self._sites.of, self._vault), "leftovers")
         self._spawn(IdleWatch(self._store, self._idle_since, self.wake).run(), "idle time-outs")
         self._spawn(Retention(self._store, self._sites.of, self._keep).run(), "retention")
 
@@ -137,8 +139,10 @@ class Controller:
         if reconciler := self._reconcilers.get(uid):
             reconciler.wake()
 
-    def _instances(self) -> set[str]:
-        return {key for reconciler in self._reconcilers.values() for key in reconciler.instances}
+    async def _instances(self) -> set[str]:
+        # by the store: a cluster whose reconciler could not load it yet has no orphans
+        live = await self._store.live()
+        return {instance.id for cluster in live for instance in await self._store.instances(cluster.uid)}
 
     async def check_owner(self, who: Identity) -> None:
         """See that clusters of that user can run here.

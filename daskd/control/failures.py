@@ -9,6 +9,7 @@ from daskd.model.cluster import Cause, Instance, Role
 
 from .backoff import delay
 from .ledger import Ledger
+from .settings import Settings
 from .view import View
 
 NOT_OURS = frozenset({Cause.PREEMPTED, Cause.NODE_LOST, Cause.TIME_LIMIT, Cause.CANCELLED})
@@ -59,7 +60,7 @@ def scheduler_ended(ledger: Ledger, view: View, ended: Instance, seen: Observati
         fail(ledger, f"its scheduler can't be started: {told}")
         return
     bound = view.settings.max_scheduler_restarts if was_running else view.settings.max_launch_failures - 1
-    if not _restart(ledger, view, told, bound, now):
+    if not _restart(ledger, view.settings, told, bound, now):
         return
     if was_running:
         _tell_loss(ledger, view, words, ended)
@@ -67,15 +68,23 @@ def scheduler_ended(ledger: Ledger, view: View, ended: Instance, seen: Observati
         ledger.tell("SCHEDULER_START_FAILED", f"the scheduler failed to start: {told}", instance=ended.id)
 
 
-def _restart(ledger: Ledger, view: View, told: str, bound: int, now: float) -> bool:
+def _restart(ledger: Ledger, settings: Settings, told: str, bound: int, now: float) -> bool:
     """Record that the scheduler is started again; False, and FAILED, if it was too often within the window."""
-    recent = tuple(t for t in ledger.cluster.scheduler.restarts if now - t < view.settings.restart_window)
+    recent = tuple(t for t in ledger.cluster.scheduler.restarts if now - t < settings.restart_window)
     if len(recent) >= bound:
         fail(ledger, f"its scheduler ended {len(recent) + 1} times in a row; the last time: {told}")
         return False
     ledger.edit_scheduler(restarts=(*recent, now), started=None, pid=None, heard=None)
     ledger.edit(idle_since=None, event_seq=0)
     return True
+
+
+def scheduler_refused(ledger: Ledger, settings: Settings, told: str, *, lasting: bool, now: float) -> None:
+    """The driver refused to launch the scheduler: tried again, unless the same request will be refused again."""
+    if lasting:
+        fail(ledger, f"its scheduler can't be launched: {told}")
+    else:
+        _restart(ledger, settings, told, settings.max_launch_failures - 1, now)
 
 
 def abandoned(ledger: Ledger, view: View, instance: Instance, now: float) -> None:
@@ -91,7 +100,7 @@ def abandoned(ledger: Ledger, view: View, instance: Instance, now: float) -> Non
     what = ", ".join(instance.workers) or "the scheduler"
     told = f"{what} could not be launched: {instance.words or 'the driver did not say why'}"
     if instance.role is Role.SCHEDULER:
-        if _restart(ledger, view, told, view.settings.max_launch_failures - 1, now):
+        if _restart(ledger, view.settings, told, view.settings.max_launch_failures - 1, now):
             ledger.tell("SCHEDULER_START_FAILED", told, instance=instance.id)
         return
     count_failure(ledger, instance.group, told, now)

@@ -24,6 +24,9 @@ FIRST_PAUSE, MOST_PAUSE = 0.05, 5.0
 CONNECT_PAUSE = 0.2
 """A scheduler that has never answered is being started: it is asked often."""
 
+NEWS_PAUSE, ENTRY_PAUSE = 0.02, 1e-4
+"""Between two answers, and more for each entry of the last: some ten times what reading it took."""
+
 
 class Hub:
     """The last word of the scheduler behind one link.
@@ -73,7 +76,10 @@ class Hub:
                 self._set(versions=hello.versions)
                 await self._follow()
             except LinkError as error:
-                self._trouble(error)
+                self._trouble(error.words)
+            except Exception as error:  # a bug in reading what one scheduler says must not leave its cluster deaf
+                log.exception("an answer of the link could not be taken in", cluster=self.link.cluster)
+                self._trouble(f"its answer could not be taken in: {error!r}")
             most = MOST_PAUSE if self.view.state is not None else CONNECT_PAUSE
             pause = FIRST_PAUSE if self.view.heard != heard else min(pause * 2, most)
             await asyncio.sleep(pause)
@@ -87,28 +93,31 @@ class Hub:
             self._set(state=state, connected=True, heard=time.time(), trouble="")
             if news:
                 self._wake()
+            # one that always has news, or answers without waiting, shall not keep the daemon busy with nothing else
+            await asyncio.sleep(min(MOST_PAUSE, NEWS_PAUSE + ENTRY_PAUSE * (len(state.workers) + len(state.events))))
 
     def _set(self, **values: Any) -> None:
         self.view = dataclasses.replace(self.view, **values)
 
-    def _trouble(self, error: LinkError) -> None:
-        changed = self.view.connected or self.view.trouble != error.words
-        self._set(connected=False, trouble=error.words)
+    def _trouble(self, words: str) -> None:
+        changed = self.view.connected or self.view.trouble != words
+        self._set(connected=False, trouble=words)
         if changed:
-            log.info("the link does not answer as it should", cluster=self.link.cluster, trouble=error.words)
+            log.info("the link does not answer as it should", cluster=self.link.cluster, trouble=words)
             self._wake()
 
     async def _fetch(self, interval: float) -> None:
         wake: int | None = None
         while True:
+            asked = time.monotonic()
             try:
                 raw = await self.link.snapshot(wake, interval)
-                self.snapshot = parse_snapshot(raw, received=time.time())
+                self.snapshot = await asyncio.to_thread(parse_snapshot, raw, received=time.time())
                 self.snapshot_trouble = ""
                 # what woke it is told; the interval bounds how often a busy scheduler is asked
-                woke, wake = self.snapshot.wake != wake, self.snapshot.wake
+                wake = self.snapshot.wake
                 self._wake()
-                if woke:
+                if time.monotonic() - asked < interval:
                     await asyncio.sleep(min(interval, 0.2))
             except (LinkError, BadSnapshot) as error:
                 self.snapshot_trouble = str(error)

@@ -40,6 +40,8 @@ class Observer:
         self._hurried: set[str] = set()
         self._seen: dict[str, Observation] = {}
         self._begun = 0.0
+        self._asked = 0
+        self._answered = 0
         self._nudged = asyncio.Event()
         self._failures = 0
 
@@ -63,8 +65,8 @@ class Observer:
 
     def forget(self, cluster: str) -> None:
         """Observe nothing of that cluster any more."""
-        for handle in self._known.pop(cluster, {}):
-            self._seen.pop(handle, None)
+        for key in self._known.pop(cluster, {}):
+            self._seen.pop(key, None)
         self._wakes.pop(cluster, None)
         self._hurried.discard(cluster)
 
@@ -72,10 +74,15 @@ class Observer:
         """Something was just done: look at once."""
         self._nudged.set()
 
-    def last(self, cluster: str) -> tuple[float, dict[str, Observation]]:
-        """When the last complete listing was begun, and what it showed of a cluster."""
+    @property
+    def asked(self) -> int:
+        """How many listings were begun: what is done now is seen by those after this one, whatever clocks say."""
+        return self._asked
+
+    def last(self, cluster: str) -> tuple[int, float, dict[str, Observation]]:
+        """Number and begin (unix seconds) of the last complete listing, and what it showed of a cluster."""
         known = self._known.get(cluster, {})
-        return self._begun, {key: self._seen[key] for key in known if key in self._seen}
+        return self._answered, self._begun, {key: self._seen[key] for key in known if key in self._seen}
 
     async def run(self) -> None:
         """Observe until cancelled."""
@@ -104,6 +111,8 @@ class Observer:
         handles = [handle for known in self._known.values() for handle in known.values()]
         if not handles and not deep:
             return
+        self._asked += 1
+        number = self._asked
         try:
             snapshot = await asyncio.wait_for(self._site.observe(handles, deep), self._timeout)
         except Exception as error:  # a driver's error says nothing about the things: ask again later
@@ -113,6 +122,7 @@ class Observer:
             self._failed(snapshot.words)
             return
         self._failures = 0
+        self._answered = number
         self._absorb(snapshot)
         if deep:
             self._on_strays(snapshot)
@@ -124,12 +134,9 @@ class Observer:
 
     def _absorb(self, snapshot: Snapshot) -> None:
         self._begun = snapshot.begun
-        changed = set()
-        for observation in snapshot.seen:
-            key = observation.handle.id
-            if self._seen.get(key) != observation:
-                self._seen[key] = observation
-                changed.add(key)
+        seen = {observation.handle.id: observation for observation in snapshot.seen}
+        changed = {key for key, observation in seen.items() if self._seen.get(key) != observation}
+        self._seen = seen
         for cluster, known in self._known.items():
             if not changed.isdisjoint(known):
                 self._wakes[cluster]()

@@ -14,6 +14,9 @@ from .plan import Chosen, candidate
 from .settings import Settings
 from .view import View
 
+TOLD = frozenset({words.Reason.NO_WORD, words.Reason.AT_MAXIMUM, words.Reason.KEPT_DATA})
+"""What is an event though the target stays. Of the rest (a lull, a graph that is taken in) the record alone tells."""
+
 
 def effective(policy: AdaptivePolicy, settings: Settings) -> words.Policy:
     """The user's parameters over the configuration's."""
@@ -111,7 +114,8 @@ def _record(
     decision: words.Decision,
     now: float,
 ) -> None:
-    code = chosen.code.value + "".join(f"+{item.restriction}" for item in decision.unplaceable)
+    beyond = "".join(f"+{item.restriction}" for item in decision.unplaceable)
+    code = chosen.code.value + beyond
     before = ledger.cluster.group(group.name).desired
     news = adaptive.target != chosen.target or adaptive.reason_code != code or adaptive.decided is None
     ledger.edit_group(group.name, desired=chosen.target)
@@ -128,6 +132,10 @@ def _record(
             memory=decision.memory.to_json(),
         )
     )
+    is_other = adaptive.decided is None or adaptive.target != chosen.target
+    is_beyond = beyond != adaptive.reason_code.removeprefix(adaptive.reason_code.split("+")[0])
+    if not (is_other or is_beyond or chosen.code in TOLD):
+        return
     ledger.tell(
         "ADAPTED_TO",
         "; ".join(reasons),

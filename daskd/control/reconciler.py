@@ -35,6 +35,8 @@ log = structlog.get_logger(__name__)
 
 REMEMBER_EVERY = 10.0
 ERROR_PAUSE = 2.0
+WORDLESS = 3
+"""Intervals that a policy or a daemon which has just begun waits for the scheduler's word before it does without."""
 
 
 class Reconciler:
@@ -71,9 +73,11 @@ class Reconciler:
         self._acts = acts(self)
         self._wake = asyncio.Event()
         self._memory: adaptive.Memory | None = None
+        self._loaded = False
         self._decided = 0.0
         self._remembered = 0.0
-        self._last_act = 0.0
+        self._acted_after = 0
+        self._began = time.time()
 
     def wake(self) -> None:
         """Something changed: look again."""
@@ -84,7 +88,6 @@ class Reconciler:
         # the context is the one of the call that made this task
         structlog.contextvars.clear_contextvars()
         with structlog.contextvars.bound_contextvars(cluster=self.uid):
-            await self._load()
             try:
                 while not await self._turn():
                     pass
@@ -109,6 +112,7 @@ class Reconciler:
         ]
         if unsure:
             await self.commit(instances=unsure)
+        await self._acts.end_again([i.id for i in self.instances.values() if i.stopping is not None])
 
     async def _turn(self) -> bool:
         self._wake.clear()
@@ -131,6 +135,9 @@ class Reconciler:
         cluster = await self.store.get(self.uid)
         if cluster is None:
             return True, 0.0
+        if not self._loaded:
+            await self._load()
+            self._loaded = True
         await self._listen(cluster)
         view = await self._view(cluster)
         now = time.time()
@@ -143,11 +150,13 @@ class Reconciler:
             await self._acts.clean_up(cluster)
             return True, 0.0
         plan = decide(self._after(view, cluster), chosen, now)
-        for action in plan.actions:
-            await self._acts.perform(cluster, action)
-        if plan.actions:
-            self._last_act = time.time()
-            self._observer.nudge()
+        try:
+            for action in plan.actions:
+                await self._acts.perform(cluster, action)
+        finally:
+            if plan.actions:
+                self._acted_after = self._observer.asked
+                self._observer.nudge()
         self._watch(hurry=plan.again < 5.0 or bool(plan.actions))
         return False, min(plan.again, again)
 
@@ -165,7 +174,7 @@ class Reconciler:
             self.hub.want_snapshots(interval if wanted else None)
 
     async def _view(self, cluster: Cluster) -> View:
-        begun, seen = self._observer.last(self.uid)
+        number, begun, seen = self._observer.last(self.uid)
         ended = [
             self.instances[key]
             for key, observation in seen.items()
@@ -175,8 +184,10 @@ class Reconciler:
             cluster=cluster,
             instances=tuple(self.instances.values()),
             settings=self.settings,
-            observations=seen if begun > self._last_act else {},
+            # what was listed before the last act says nothing of it
+            observations=seen if number > self._acted_after else {},
             observed=begun,
+            settle=self.site.capabilities.settle_s,
             hub=self.hub.view if self.hub is not None else HubView(),
             tails=await tails_of(self.site, ended),
             refused=self.refused,
@@ -205,10 +216,12 @@ class Reconciler:
         """Let the policy decide, when its interval is over or the hub has something new to say."""
         assert self.hub is not None
         assert ledger.cluster.adaptive is not None
-        interval = policy.effective(ledger.cluster.adaptive.policy, self.settings).interval
+        in_force = ledger.cluster.adaptive
+        interval = policy.effective(in_force.policy, self.settings).interval
         snapshot = self.hub.snapshot
         fresh = snapshot is not None and snapshot.received > self._decided
-        if view.hub.state is None or (now - self._decided < interval and not fresh):
+        early = snapshot is None and now - max(in_force.since, self._began) < WORDLESS * interval
+        if view.hub.state is None or early or (now - self._decided < interval and not fresh):
             # between two decisions the last target stands, and nobody goes
             return Chosen(groups=frozenset({policy.group_of(ledger.cluster)})), interval
         if self._memory is None:

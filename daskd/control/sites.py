@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import structlog
 
 from daskd.drivers.protocol import Site, Snapshot
-from daskd.model.cluster import Handle
 
 from .observer import Observer
 from .settings import Settings
@@ -42,7 +41,10 @@ class Sites:
     """
 
     def __init__(
-        self, open_site: Callable[[int], Awaitable[Site]], settings: Settings, known: Callable[[], set[str]]
+        self,
+        open_site: Callable[[int], Awaitable[Site]],
+        settings: Settings,
+        known: Callable[[], Awaitable[set[str]]],
     ) -> None:
         self._open_site = open_site
         self._settings = settings
@@ -50,7 +52,7 @@ class Sites:
         self._started = time.time()
         self._owned: dict[int, OwnedSite] = {}
         self._opening = asyncio.Lock()
-        self._ending: set[asyncio.Task[None]] = set()
+        self._weighing: set[asyncio.Task[None]] = set()
 
     async def of(self, owner_uid: int) -> Site:
         """An owner's site.
@@ -106,21 +108,24 @@ class Sites:
             return self._owned[owner_uid]
 
     def _saw_strays(self, site: Site, strays: Strays, snapshot: Snapshot) -> None:
-        new, orphans = strays.look(snapshot.strays, self._known(), snapshot.begun)
+        if not snapshot.strays:
+            return
+        task = asyncio.create_task(self._weigh(site, strays, snapshot), name="strays")
+        self._weighing.add(task)
+        task.add_done_callback(self._weighed)
+
+    async def _weigh(self, site: Site, strays: Strays, snapshot: Snapshot) -> None:
+        new, orphans = strays.look(snapshot.strays, await self._known(), snapshot.begun)
         for handle in new:
             log.warning("found what no cluster owns", instance=handle.id, will_be_ended=self._settings.end_orphans)
         if orphans and self._settings.end_orphans:
             log.warning("ending what no cluster owns", instances=[handle.id for handle in orphans])
-            task = asyncio.create_task(_end(site, orphans), name="orphans")
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
+            await site.terminate(orphans)
 
-
-async def _end(site: Site, orphans: list[Handle]) -> None:
-    try:
-        await site.terminate(orphans)
-    except OSError as error:
-        log.warning("what no cluster owns could not be ended; tried again", error=str(error))
+    def _weighed(self, task: asyncio.Task[None]) -> None:
+        self._weighing.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.warning("what no cluster owns could not be looked at or ended; tried again", error=str(error))
 
 
 def _observer_done(task: asyncio.Task[None]) -> None:

@@ -1,4 +1,7 @@
-"""``python -m daskd_runtime scheduler|node INSTANCE_DIRECTORY``: the process of a scheduler or of a node."""
+"""``python -m daskd_runtime scheduler|node INSTANCE_DIRECTORY``: the process of a scheduler or of a node.
+
+``python -m daskd_runtime zygote CLUSTER_DIRECTORY``: the process that those are forked from.
+"""
 
 from __future__ import annotations
 
@@ -45,9 +48,17 @@ def _report_failure(directory: str, instance: str, words: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run a scheduler or a node to its end; returns the exit code, and says it in the log's last line."""
+    if len(arguments) == 2 and arguments[0] == "zygote":
+        zygote = importlib.import_module(".zygote", __package__)
+        born = zygote.serve(arguments[1])
+        if born is None:
+            return 0
+        arguments = born  # here goes on a child that it forked
     signal.signal(signal.SIGTERM, _end_at_once)
     if len(arguments) != 2 or arguments[0] not in ("scheduler", "node"):
-        sys.stderr.write("usage: python -m daskd_runtime scheduler|node INSTANCE_DIRECTORY\n")
+        sys.stderr.write(
+            "usage: python -m daskd_runtime scheduler|node INSTANCE_DIRECTORY | zygote CLUSTER_DIRECTORY\n"
+        )
         return 2
     role, directory = arguments
     instance = os.path.basename(os.path.abspath(directory))

@@ -8,13 +8,12 @@ import os
 import signal
 import sys
 import time
-from multiprocessing import forkserver
 
 import dask.config
 from distributed.core import Status
 from distributed.security import Security
-from distributed.utils import get_mp_context
 
+from . import forkserver
 from .exits import Ended, ExitCode
 from .joining import Hub
 from .nanny import NannyEnd, Pace, PacedNanny, cause_in_words
@@ -39,12 +38,7 @@ def prepare_environment(spec: NodeSpec) -> None:
     dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
     if not spec.dashboard:
         dask.config.set({"distributed.worker.http.routes": []})
-    wanted = dask.config.get("distributed.nanny.pre-spawn-environ", default={}) or {}
-    for name, value in wanted.items():
-        if value is not None:
-            os.environ.setdefault(name, str(value))
-    if os.environ.get("PYTHONHASHSEED") in (None, "0", "random"):
-        os.environ["PYTHONHASHSEED"] = "6640"  # as nannies do: all workers must hash alike
+    forkserver.complete(os.environ)
 
 
 class Node:
@@ -277,8 +271,7 @@ def main(spec: NodeSpec, directory: str) -> ExitCode:
     logger.setLevel(logging.INFO)
     logger.propagate = False
     prepare_environment(spec)
-    get_mp_context()  # has the forkserver import distributed: it does so while this process joins
-    forkserver.ensure_running()
+    forkserver.start()  # an ordinary one imports distributed while this process joins
     return asyncio.run(_run(spec, directory))
 
 

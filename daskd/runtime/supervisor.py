@@ -4,7 +4,8 @@
 
 One file on the standard library alone (Python 3.8 or later), so that any Python can run it. It
 outlives the daemon, is never users' code, and blocks on nothing that the instance does.
-``docs/runtime.md`` is the contract of the files that it reads and writes.
+``docs/runtime.md`` is the contract of the files that it reads and writes. The zygote forks it instead,
+and gives `run` a callable that the forked child goes on as, where otherwise a program is executed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import selectors
 import signal
 import sys
 import time
-from typing import Any, NoReturn
+from typing import Any, Callable, NoReturn  # noqa: UP035 - Python 3.8 can not subscript the other
 
 EXIT_USAGE = 2
 EXIT_NOT_STARTED_TWICE = 17
@@ -31,6 +32,7 @@ DRAIN_READS = 32
 END_WRITE_ATTEMPTS = 60
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 _HANDLED = (signal.SIGTERM, signal.SIGCHLD)
 # Python ignores PIPE and XFSZ, the supervisor INT and HUP; an ignored signal would stay so after exec.
@@ -49,6 +51,13 @@ def load_prctl() -> Any:
         return ctypes.CDLL(None, use_errno=True).prctl
     except (ImportError, OSError, AttributeError):
         return None
+
+
+def name_process(name: str) -> None:
+    """Set the name that `ps` and `top` show (at most 15 bytes): of forked processes the command line tells nothing."""
+    prctl = load_prctl()
+    if prctl is not None:
+        prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
 
 
 def process_stat(pid: int) -> list[str] | None:
@@ -277,8 +286,14 @@ def _cut(line: bytes, limit: int) -> int:
     return cut
 
 
-def start_child(launch: Launch, output: int, pass_fd: int, umask: int, prctl: Any) -> int:
+# What a forked child goes on as, in place of executing a program: it raises, up to whoever called `run`.
+GoOn = Callable[[Launch], NoReturn]
+
+
+def start_child(launch: Launch, output: int, pass_fd: int, umask: int, prctl: Any, go_on: GoOn | None) -> int:
     """Fork, execute the program with `output` as its stdout and stderr, and return the child's process id.
+
+    With `go_on` the child calls that instead, with no descriptor but 0, 1, 2 and `pass_fd` open.
 
     Raises
     ------
@@ -291,7 +306,7 @@ def start_child(launch: Launch, output: int, pass_fd: int, umask: int, prctl: An
     signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
     pid = os.fork()
     if pid == 0:
-        _become(launch, output, pass_fd, umask, prctl, parent, tell)
+        _become(launch, output, pass_fd, umask, prctl, parent, tell, go_on)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
     os.close(tell)
     with os.fdopen(told, "rb") as file:
@@ -302,9 +317,19 @@ def start_child(launch: Launch, output: int, pass_fd: int, umask: int, prctl: An
     return pid
 
 
-def _become(launch: Launch, output: int, pass_fd: int, umask: int, prctl: Any, parent: int, tell: int) -> NoReturn:
+def _become(
+    launch: Launch,
+    output: int,
+    pass_fd: int,
+    umask: int,
+    prctl: Any,
+    parent: int,
+    tell: int,
+    go_on: GoOn | None,
+) -> NoReturn:
     """Turn the forked child into the instance's program, or tell why not; never returns."""
     what = "the process"
+    ready = False
     try:
         os.setpgid(0, 0)
         if prctl is not None:
@@ -318,18 +343,25 @@ def _become(launch: Launch, output: int, pass_fd: int, umask: int, prctl: Any, p
         if pass_fd >= 0:
             os.set_inheritable(pass_fd, True)
         os.umask(umask)
+        signal.set_wakeup_fd(-1)
         for number in _DEFAULT_IN_CHILD:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         what = f"working directory {launch.cwd} (name one that exists on this machine)"
         os.chdir(launch.cwd)
-        what = f"program {launch.argv[0]} (name one that exists and may be executed)"
-        os.execvpe(launch.argv[0], launch.argv, launch.env)  # noqa: S606 - no shell is the point
+        if go_on is None:
+            what = f"program {launch.argv[0]} (name one that exists and may be executed)"
+            os.execvpe(launch.argv[0], launch.argv, launch.env)  # noqa: S606 - no shell is the point
+        ready = True
     except (OSError, ValueError) as error:  # ValueError: text that is no path, or no environment variable
         os.write(tell, f"{what}: {getattr(error, 'strerror', error)}".encode("utf-8", "replace"))
     finally:
         # Whatever happened, two processes must not both go on as the supervisor.
-        os._exit(127)
+        if not ready:
+            os._exit(127)
+    close_inherited(pass_fd)  # as executing a program does; the lock is among them
+    assert go_on is not None
+    go_on(launch)
 
 
 class Asked:
@@ -484,7 +516,7 @@ def take_lock(directory: str) -> bool:
     return not any(os.path.exists(os.path.join(directory, name)) for name in ("end.json", "supervisor.json"))
 
 
-def supervise(directory: str, pass_fd: int, umask: int, asked: Asked) -> None:
+def supervise(directory: str, pass_fd: int, umask: int, asked: Asked, go_on: GoOn | None) -> None:
     """Start the instance of `directory`, stay until it has ended, and write how."""
     prctl = load_prctl()
     if prctl is not None:
@@ -495,7 +527,7 @@ def supervise(directory: str, pass_fd: int, umask: int, asked: Asked) -> None:
         launch = Launch(directory)
         end["instance"] = launch.instance
         log = Log(directory, launch.max_bytes, launch.files)
-        end.update(_run_child(directory, launch, log, pass_fd, umask, prctl, asked))
+        end.update(_run_child(directory, launch, log, pass_fd, umask, prctl, asked, go_on))
     except LaunchError as error:
         words = f"could not be started: {error}"
         end.update(cause="failed_to_start", code=None, signal=None, words=words)
@@ -505,7 +537,14 @@ def supervise(directory: str, pass_fd: int, umask: int, asked: Asked) -> None:
 
 
 def _run_child(
-    directory: str, launch: Launch, log: Log, pass_fd: int, umask: int, prctl: Any, asked: Asked
+    directory: str,
+    launch: Launch,
+    log: Log,
+    pass_fd: int,
+    umask: int,
+    prctl: Any,
+    asked: Asked,
+    go_on: GoOn | None,
 ) -> dict[str, Any]:
     """Run the child to its end, and say how that was."""
     wakeup, wake = os.pipe()
@@ -515,7 +554,7 @@ def _run_child(
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
     ooms = oom_kills()
-    child = start_child(launch, write_output, pass_fd, umask, prctl)
+    child = start_child(launch, write_output, pass_fd, umask, prctl, go_on)
     os.close(write_output)
     if pass_fd >= 0:
         os.close(pass_fd)  # a socket that the supervisor held would seem to listen after its server died
@@ -541,31 +580,45 @@ def parse_arguments(arguments: list[str]) -> tuple[str, int] | None:
     return None
 
 
-def close_inherited(kept: int) -> None:
-    """Close what the launcher left open: it is not the instance's to hold."""
+def close_inherited(*kept: int) -> None:
+    """Close every descriptor but 0, 1, 2 and `kept`: what the launcher left open is not the instance's to hold."""
     for name in os.listdir("/proc/self/fd"):
-        if int(name) > 2 and int(name) != kept:
+        if int(name) > 2 and int(name) not in kept:
             with contextlib.suppress(OSError):
                 os.close(int(name))
 
 
-def main(arguments: list[str]) -> int:
-    """Run the supervisor; returns its exit code."""
+def run(directory: str, pass_fd: int, go_on: GoOn | None = None) -> int:
+    """Be the supervisor of `directory` until its instance has ended; returns the exit code.
+
+    Parameters
+    ----------
+    directory
+        The instance's.
+    pass_fd
+        A descriptor that the instance gets under its number; -1: none. Every other but 0, 1, 2 is closed.
+    go_on
+        What the instance's process goes on as; None: it executes `argv` of ``launch.json``.
+    """
     asked = Asked()
     signal.signal(signal.SIGTERM, asked)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    parsed = parse_arguments(arguments)
-    if parsed is None:
-        sys.stderr.write("usage: supervisor.py INSTANCE_DIRECTORY [--pass-fd N]\n")
-        return EXIT_USAGE
-    directory, pass_fd = parsed
     close_inherited(pass_fd)
     umask = os.umask(0o077)
     if not take_lock(directory):
         return EXIT_NOT_STARTED_TWICE
-    supervise(directory, pass_fd, umask, asked)
+    supervise(directory, pass_fd, umask, asked, go_on)
     return 0
+
+
+def main(arguments: list[str]) -> int:
+    """Run the supervisor; returns its exit code."""
+    parsed = parse_arguments(arguments)
+    if parsed is None:
+        sys.stderr.write("usage: supervisor.py INSTANCE_DIRECTORY [--pass-fd N]\n")
+        return EXIT_USAGE
+    return run(*parsed)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,10 @@ class Vault:
         with suppress(FileNotFoundError):
             await asyncio.to_thread(os.unlink, self._path(uid))
 
+    async def kept(self) -> list[str]:
+        """The clusters whose credentials are here."""
+        return await asyncio.to_thread(lambda: sorted(path.stem for path in self._folder.glob("*.json")))
+
     def _path(self, uid: str) -> Path:
         return self._folder / f"{uid}.json"
 

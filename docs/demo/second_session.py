@@ -33,13 +33,14 @@ def wait_for(n: int, what: str) -> None:
     print(f"{what} after {time.monotonic() - begun:.2f} s", flush=True)
 
 
-cluster.adapt(minimum=1, maximum=4)
-cubes = client.map(cube, range(150), pure=False)
+# with a duration given, workers are asked for even where they take long to start
+cluster.adapt(minimum=1, maximum=4, target_duration="1s")
+cubes = client.map(cube, range(300), pure=False)
 wait_for(4, "adaptive: scaled up to 4 workers")
-assert client.gather(cubes) == [x**3 for x in range(150)]
-print("gathered 150 results more", flush=True)
+assert client.gather(cubes) == [x**3 for x in range(300)]
+print("gathered 300 results more", flush=True)
 wait_for(1, "adaptive: scaled down to 1 worker")
-assert client.gather(cubes) == [x**3 for x in range(150)]
+assert client.gather(cubes) == [x**3 for x in range(300)]
 print("done: all results are still there, moved to the worker that stayed", flush=True)
 client.close()
 cluster.close()

@@ -295,11 +295,13 @@ def test_times_ahead_of_the_clock_count_from_now() -> None:
     young_node = waiting(0, created=ahead, launched=ahead)
     late = node(1, stopping=ahead)
     broken = cluster(3, failures=3, retry_at=ahead, scheduler={"restarts": (ahead,)})
+    broken = replace(broken, scheduler=replace(broken.scheduler, started=ahead))
     first = view(broken, [scheduler(), young_node, late], seen=[ended("n0", code=1)], observed=ahead - 1)
     ledger = absorb(first, NOW)
     group = ledger.cluster.group("default")
     assert (of(ledger, "n0").launched, of(ledger, "n1").stopping) == (NOW, NOW)
     assert (group.retry_at, ledger.cluster.scheduler.restarts) == (NOW + 60, (NOW,))
+    assert ledger.cluster.scheduler.started == NOW
     # the listing of before says nothing, the next one does
     assert of(ledger, "n0").state is State.STARTING
     assert of(absorb(after(first, ledger, observed=NOW + 1), NOW + 2), "n0").state is State.ENDED

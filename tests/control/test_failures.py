@@ -28,6 +28,7 @@ from cluster_states import (
 
 from daskd.control.absorb import absorb
 from daskd.control.backoff import FIRST, MOST, delay
+from daskd.control.failures import fail
 from daskd.control.ledger import Ledger
 from daskd.control.view import HubView, View
 from daskd.drivers.protocol import Observation
@@ -256,9 +257,10 @@ def test_a_dead_scheduler_is_not_told_as_silent() -> None:
     assert (types(ledger), ledger.cluster.scheduler.heard) == (["SCHEDULER_LOST"], None)
 
 
-def test_what_nobody_counted_is_not_told_as_nothing() -> None:
+@pytest.mark.parametrize("hub", [HubView(instance="s"), heard(instance="an older one", tasks={"memory": 0})])
+def test_what_nobody_counted_is_not_told_as_nothing(hub: HubView) -> None:
     """A daemon that was away when the scheduler died does not know how much was lost."""
-    (lost,) = [e for e in scheduler_ends(ended("s", **KILLED), hub=HubView(instance="s")).events if "LOST" in e.type]
+    (lost,) = [e for e in scheduler_ends(ended("s", **KILLED), hub=hub).events if "LOST" in e.type]
     assert lost.facts["tasks"] == "unknown"
     assert "0 tasks" not in lost.message
 
@@ -307,3 +309,10 @@ def test_waits_double_to_a_minute(failures: int) -> None:
 def test_a_record_of_what_was_refused_stays() -> None:
     """An end changes what is observed of an instance, and never what was recorded of its launch."""
     assert of(node_ends(node(), ended("n0", code=1)), "n0").record is Record.ACCEPTED
+
+
+def test_a_launch_that_is_refused_meanwhile_does_not_fail_a_deleted_cluster() -> None:
+    """Who deletes a cluster is not answered with FAILED."""
+    ledger = Ledger(cluster(stop="deleted by ann"), ())
+    fail(ledger, "its scheduler can't be launched")
+    assert (ledger.cluster.failed, ledger.cluster.stop, ledger.events) == (False, "deleted by ann", [])

@@ -185,8 +185,9 @@ class Cluster:
         return code, self.log().splitlines()[-1]
 
     def forkserver(self) -> psutil.Process:
+        """The node's child that forks its workers: it names itself where it was forked, else its code is its name."""
         children = psutil.Process(self.node.pid).children()
-        [found] = [child for child in children if "forkserver" in " ".join(child.cmdline())]
+        [found] = [child for child in children if "forkserver" in " ".join([child.name(), *child.cmdline()])]
         return found
 
     def clean(self) -> None:

@@ -79,6 +79,18 @@ def test_workers_are_forked_with_their_environment_in_place(cluster: Cluster) ->
         assert len(set(client.run(lambda: hash("the same in all")).values())) == 1
 
 
+def test_workers_draw_random_numbers_of_their_own(cluster: Cluster) -> None:
+    """Workers of an ordinary forkserver, which has numpy loaded, don't share its global generator's state."""
+
+    def draw() -> float:
+        import numpy as np
+
+        return float(np.random.rand())
+
+    with Client(cluster.start()) as client:
+        assert len(set(client.run(draw).values())) == 2
+
+
 def test_nothing_listens_beyond_its_host(cluster: Cluster) -> None:
     """Every TCP port of node and workers is on the spec's host or on loopback."""
     cluster.start(host="127.0.0.2")

@@ -26,7 +26,7 @@ def daskctl(served: Served, who: Account, *argv: str) -> Any:
 
 def processes_of(served: Served, cluster: str) -> list[int]:
     """The processes of a cluster."""
-    folder = f"/{cluster}/instances/".encode()
+    folder = f"/clusters/{cluster}".encode()
     found = []
     for pid in served.daemon.processes():
         try:
@@ -96,31 +96,48 @@ def test_two_users_may_have_clusters_of_one_name(served: Served, hers: dict[str,
     assert daskctl(served, served.ann, "get", "etl")["phase"] == "PHASE_RUNNING"
 
 
-def test_no_dashboard_stands_open(served: Served, hers: dict[str, Any]) -> None:
-    """Where many users are served, a cluster has no HTTP server: Dask's ask nobody who they are."""
-    assert not hers["spec"]["dashboard"]
+# Prints what an HTTP server says to each page: the body, unless there is no such page, or no such server.
+ASK_PAGES = """
+for page in ('/', '/status', '/info/main/workers.html', '/metrics', '/health', '/sitemap.json', '/json/counts.json'):
+    with socket.create_connection(('127.0.0.1', PORT), 20) as s:
+        s.settimeout(20)
+        s.sendall(f'GET {page} HTTP/1.0\\r\\n\\r\\n'.encode())
+        try:
+            answer = b''.join(iter(lambda: s.recv(4096), b'')).decode('latin1')
+        except OSError:
+            answer = ''
+    head, _, body = answer.partition('\\r\\n\\r\\n')
+    status = head.split(' ')[1] if head.startswith('HTTP/') else 'none'
+    print(status if status in ('none', '404') else page + ' ' + body)
+"""
+
+
+def listening(pids: list[int]) -> list[int]:
+    """The TCP ports that processes listen on."""
     inodes = set()
-    for pid in processes_of(served, hers["uid"]):
+    for pid in pids:
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
             target = os.readlink(descriptor)
             if target.startswith("socket:["):
                 inodes.add(target[8:-1])
-    listening = []
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        if fields[3] == "0A" and fields[9] in inodes:
-            listening.append(int(fields[1].rpartition(":")[2], 16))
-    assert listening
-    for port in listening:
-        # what answers in plain HTTP is no Dask comm under TLS
-        code = (
-            f"s = socket.create_connection(('127.0.0.1', {port}), 10); s.settimeout(10)\n"
-            "s.sendall(b'GET /info/main/workers.html HTTP/1.0\\r\\n\\r\\n')\n"
-            "try: answer = s.recv(100)\n"
-            "except OSError: answer = b''\n"
-            "sys.exit(0) if not answer.startswith(b'HTTP/') else (_ for _ in ()).throw(PermissionError('served'))"
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A" and row[9] in inodes]
+
+
+def test_no_dashboard_stands_open(served: Served, hers: dict[str, Any]) -> None:
+    """Where many users are served no port of a cluster has a page for anybody: Dask's ask nobody who they are."""
+    assert not hers["spec"]["dashboard"]
+    ports = listening(processes_of(served, hers["uid"]))
+    assert len(ports) >= 3  # the scheduler's, the nanny's, the worker's
+    for port in ports:
+        code = ASK_PAGES.replace("PORT", str(port))
+        done = served.bob.run(sys.executable, "-I", "-S", "-c", f"import socket\n{code}")
+        assert done.returncode == 0, done.stderr
+        # distributed's workers know no way to have no HTTP server; ours have one without a single page, which says so
+        assert set(done.stdout.splitlines()) <= {"none", "404", '/sitemap.json {"paths": ["/sitemap.json"]}'}, (
+            port,
+            done.stdout,
         )
-        assert served.bob.can(code), port
 
 
 COMPUTE = """

@@ -38,9 +38,17 @@ class LinkError(Exception):
         self.answered = answered
 
 
+def _decode(data: bytes) -> Any:
+    found = json.loads(data)
+    if b"\\ud" in data.lower():
+        # half a surrogate pair is valid JSON, but no text that a database or a message can hold
+        return json.loads(json.dumps(found, ensure_ascii=False).encode("utf-8", "replace"))
+    return found
+
+
 def _parse(data: bytes, document: type[D] | None) -> Any:
     try:
-        found = json.loads(data)
+        found = _decode(data)
         return found if document is None else document.model_validate(found)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
@@ -61,17 +69,21 @@ class Link:
         The user who must be listening there: the cluster's owner.
     cluster, instance
         Who must answer.
+    timeout
+        Seconds that a call may take which waits for nothing.
     """
 
-    def __init__(self, path: Path, uid: int, cluster: str, instance: str) -> None:
+    def __init__(self, path: Path, uid: int, cluster: str, instance: str, *, timeout: float = 10.0) -> None:
         self._path = path
         self._uid = uid
+        self._timeout = timeout
         self.cluster = cluster
         self.instance = instance
 
     async def _call(
-        self, method: str, target: str, document: type[D] | None, body: Any = None, timeout: float = 10.0
+        self, method: str, target: str, document: type[D] | None, body: Any = None, wait: float | None = None
     ) -> Any:
+        timeout = self._timeout if wait is None else wait + PATIENCE
         data = b"" if body is None else json.dumps(body).encode()
         try:
             status, answer = await exchange(self._path, self._uid, method, target, data, timeout=timeout)
@@ -106,7 +118,7 @@ class Link:
     async def state(self, since: int | None, wait: float) -> HubState:
         """The state once its revision is not `since` any more, at the latest after `wait` seconds; None: at once."""
         query = "" if since is None else f"?since={since}&wait={wait:g}"
-        state: HubState = await self._call("GET", f"/v1/state{query}", HubState, timeout=wait + PATIENCE)
+        state: HubState = await self._call("GET", f"/v1/state{query}", HubState, wait=wait)
         return state
 
     async def snapshot(self, since: int | None, wait: float) -> Any:
@@ -118,7 +130,7 @@ class Link:
             Answer once something woke after that count, at the latest after so many seconds; None: at once.
         """
         query = "" if since is None else f"?since={since}&wait={wait:g}"
-        return await self._call("GET", f"/v1/snapshot{query}", None, timeout=wait + PATIENCE)
+        return await self._call("GET", f"/v1/snapshot{query}", None, wait=wait)
 
     async def retire(self, workers: Sequence[str], drain: float, rev: int | None) -> dict[str, RetireProgress]:
         """Begin, or go on with, the retirement of workers by name; waits for nothing.

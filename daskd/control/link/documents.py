@@ -6,7 +6,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+MOST_ENTRIES = 20_000
+"""Workers, nodes, lost clients of one cluster."""
+
 Short = Annotated[str, StringConstraints(max_length=300)]
+Address = Annotated[str, StringConstraints(max_length=300, pattern=r"^[a-z]{2,9}://\S+:[0-9]{1,5}$")]
+Url = Annotated[str, StringConstraints(max_length=300, pattern=r"^https?://\S+$")]
 Words = Annotated[str, StringConstraints(max_length=4000)]
 Count = Annotated[int, Field(ge=0, le=1 << 53)]
 Time = Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]
@@ -102,10 +107,10 @@ class HubState(_Document):
     rev: Count
     t: Time
     phase: Short
-    address: Short | None = None
-    dashboard: Short | None = None
-    nodes: tuple[HubNode, ...] = Field(default=(), max_length=100_000)
-    workers: tuple[HubWorker, ...] = Field(default=(), max_length=100_000)
+    address: Address | None = None
+    dashboard: Url | None = None
+    nodes: tuple[HubNode, ...] = Field(default=(), max_length=MOST_ENTRIES)
+    workers: tuple[HubWorker, ...] = Field(default=(), max_length=MOST_ENTRIES)
     left: tuple[LeftWorker, ...] = Field(default=(), max_length=1000)
     tasks: dict[Short, Count] = Field(default_factory=dict, max_length=50)
     clients: Count = 0
@@ -117,13 +122,13 @@ class HubState(_Document):
 class Retirement(_Document):
     """The answer to a retirement, by worker."""
 
-    workers: dict[Short, RetireProgress] = Field(max_length=100_000)
+    workers: dict[Short, RetireProgress] = Field(max_length=MOST_ENTRIES)
 
 
 class Fenced(_Document):
     """The answer to a fence, by instance id: "fenced" or "joined"."""
 
-    ids: dict[Short, Short] = Field(max_length=100_000)
+    ids: dict[Short, Short] = Field(max_length=MOST_ENTRIES)
 
 
 class HeldClient(_Document):
@@ -141,7 +146,7 @@ class HeldClient(_Document):
 class HeldDocument(_Document):
     """What lost clients left."""
 
-    clients: tuple[HeldClient, ...] = Field(default=(), max_length=100_000)
+    clients: tuple[HeldClient, ...] = Field(default=(), max_length=MOST_ENTRIES)
 
 
 class Discarded(_Document):

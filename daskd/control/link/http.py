@@ -22,13 +22,17 @@ def _peer_uid(sock: socket.socket) -> int:
     return int(struct.unpack("3i", credentials)[1])
 
 
-async def _connect(path: Path, uid: int) -> socket.socket:
+def _connect(path: Path, uid: int) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        await asyncio.get_running_loop().sock_connect(sock, str(path))
+        # at once on a unix socket, and asyncio would take a full queue for a connection
+        sock.connect(str(path))
         # on a unix socket the peer is who called listen(); not a byte is sent to anybody else
         if (peer := _peer_uid(sock)) not in (uid, 0):
             raise ExchangeError(f"the user {peer} listens on its link, not the user {uid} whose cluster it is")
+    except BlockingIOError:
+        sock.close()
+        raise ExchangeError("it takes no more connections: its event loop has been busy for long") from None
     except BaseException:
         sock.close()
         raise
@@ -45,24 +49,36 @@ def _request(method: str, target: str, body: bytes) -> list[h11.Event]:
     return [*events, h11.EndOfMessage()]
 
 
+def _check_head(response: h11.Response) -> None:
+    """A runtime says how long its answer is. One that comes in pieces could make each of them a byte."""
+    headers = {bytes(name): bytes(value) for name, value in response.headers}
+    length = headers.get(b"content-length")
+    if length is None or b"transfer-encoding" in headers:
+        raise ExchangeError("its answer does not say how long it is, as a runtime's does")
+    if int(length) > MOST_BYTES:
+        raise ExchangeError(f"its answer is longer than {MOST_BYTES} bytes")
+
+
 async def _answer(sock: socket.socket, connection: h11.Connection) -> tuple[int, bytes]:
     loop = asyncio.get_running_loop()
-    status, parts, size = 0, [], 0
+    status, body = 0, bytearray()
     while True:
         event = connection.next_event()
         if event is h11.NEED_DATA:
             connection.receive_data(await loop.sock_recv(sock, _BLOCK))
+            # what has come already is read without waiting: the others, and the time limit, have their turn here
+            await asyncio.sleep(0)
         elif isinstance(event, h11.Response):
+            _check_head(event)
             status = event.status_code
         elif isinstance(event, h11.Data):
-            size += len(event.data)
-            if size > MOST_BYTES:
-                raise ExchangeError(f"its answer is longer than {MOST_BYTES} bytes")
-            parts.append(bytes(event.data))
+            body += event.data
         elif isinstance(event, h11.EndOfMessage):
-            return status, b"".join(parts)
-        elif isinstance(event, h11.ConnectionClosed) or event is h11.PAUSED:
-            raise ExchangeError("it hung up in the middle of its answer")
+            return status, bytes(body)
+        elif isinstance(event, h11.InformationalResponse):
+            raise ExchangeError(f"its answer is none: {event.status_code}, which announces another")
+        else:
+            raise ExchangeError("it hung up before its answer was whole")
 
 
 async def exchange(
@@ -88,8 +104,8 @@ async def exchange(
         return await asyncio.wait_for(_exchange(path, uid, method, target, body), timeout)
     except (asyncio.TimeoutError, TimeoutError):
         raise ExchangeError(f"it did not answer within {timeout:g} s") from None
-    except h11.RemoteProtocolError as error:
-        raise ExchangeError(f"its answer is no HTTP: {error}") from None
+    except (h11.RemoteProtocolError, ValueError) as error:
+        raise ExchangeError(f"its answer is no HTTP: {error}"[:300]) from None
     except OSError as error:
         raise ExchangeError(f"nobody answers on its link: {error.strerror or error}") from None
 
@@ -97,7 +113,7 @@ async def exchange(
 async def _exchange(path: Path, uid: int, method: str, target: str, body: bytes) -> tuple[int, bytes]:
     loop = asyncio.get_running_loop()
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=64 * 1024)
-    sock = await _connect(path, uid)
+    sock = _connect(path, uid)
     try:
         data = b"".join(connection.send(event) or b"" for event in _request(method, target, body))
         await loop.sock_sendall(sock, data)

@@ -9,7 +9,17 @@ from pathlib import Path
 from daskd.model.identity import Identity
 from daskd.model.spec import ClusterSpec, WorkerGroupSpec
 
-from .process import MARK, STATE_MARK
+from .process import CLUSTER_MARK, MARK, STATE_MARK
+
+GUESSED = "DASKD_GUESSED"
+_GUESSES = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MALLOC_TRIM_THRESHOLD_": "65536",
+    "PYTHONHASHSEED": "6640",
+}
+"""What Dask's configuration says to workers by default; the zygote corrects it where the owner's says otherwise."""
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -27,18 +37,23 @@ def python_of(spec: ClusterSpec) -> str:
     return spec.python
 
 
-def build(
+def of_instance(
     who: Identity, spec: ClusterSpec, group: WorkerGroupSpec | None, runtime: Path, instance: str, state_id: str
 ) -> dict[str, str]:
-    """Login environment, then the request's, then the group's, then what the runtime needs.
+    """The environment of an instance; `runtime` is the folder that holds the package `daskd_runtime`."""
+    return _build(who, spec, group, runtime) | {MARK: instance, STATE_MARK: state_id}
 
-    Parameters
-    ----------
-    runtime
-        The folder that holds the package `daskd_runtime`.
-    instance, state_id
-        The marks by which its processes are found again.
-    """
+
+def of_zygote(who: Identity, spec: ClusterSpec, runtime: Path, cluster: str, state_id: str) -> dict[str, str]:
+    """The environment of a cluster's zygote: what its instances share, and what must stand before they import."""
+    environment = _build(who, spec, None, runtime)
+    guesses = {name: value for name, value in _GUESSES.items() if name not in environment}
+    marks = {CLUSTER_MARK: cluster, STATE_MARK: state_id, GUESSED: ",".join(guesses)}
+    return guesses | environment | marks
+
+
+def _build(who: Identity, spec: ClusterSpec, group: WorkerGroupSpec | None, runtime: Path) -> dict[str, str]:
+    """Login environment, then the request's, then the group's, then what the runtime needs."""
     environment = {
         "HOME": who.home,
         "USER": who.name,
@@ -58,6 +73,4 @@ def build(
         "PYTHONPATH": ":".join(search),
         "PYTHONUNBUFFERED": "1",
         "SPT_NOENV": "1",
-        MARK: instance,
-        STATE_MARK: state_id,
     }

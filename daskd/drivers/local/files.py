@@ -34,7 +34,9 @@ def read_document(path: Path) -> dict[str, Any] | None:
         return None
     with os.fdopen(descriptor, "rb") as file:
         try:
-            document = json.loads(file.read(MOST_BYTES))
+            found = json.loads(file.read(MOST_BYTES))
+            # half a surrogate pair is valid JSON, but no text that a database or a message can hold
+            document = json.loads(json.dumps(found, ensure_ascii=False).encode("utf-8", "replace"))
         except (ValueError, RecursionError, OSError):
             return None
     return document if isinstance(document, dict) else None
@@ -55,6 +57,11 @@ class ClusterFiles:
     def supervisor(self) -> Path:
         """The supervisor's program."""
         return self.runtime / "daskd_runtime" / "supervisor.py"
+
+    @property
+    def zygote_log(self) -> Path:
+        """What the zygote says when it can't serve."""
+        return self.folder / "zygote.log"
 
     @property
     def tls(self) -> Path:

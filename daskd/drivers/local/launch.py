@@ -7,8 +7,10 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,20 @@ from daskd.model.identity import Identity
 
 from . import environment
 from .files import ClusterFiles, write_private
+from .zygote import Asked, Command, Connection, Zygote
+
+TAKEN_S = 3.0
+"""How long a supervisor that was forked, though nobody said so, has to take its lock."""
+
+
+def was_taken(folder: Path, within: float = TAKEN_S) -> bool:
+    """Whether an instance's supervisor has its lock, at once or `within` seconds."""
+    deadline = time.monotonic() + within
+    while not (folder / "lock").exists():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def link_path(where: Surroundings, instance: str) -> Path:
@@ -39,18 +55,21 @@ def bind_link(where: Surroundings, instance: str) -> socket.socket:
 
 
 class Children:
-    """Supervisors that this process started, to be reaped when they end."""
+    """Processes that this one started, to be reaped when they end. Any thread may call."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._running: list[subprocess.Popen[bytes]] = []
 
     def add(self, child: subprocess.Popen[bytes]) -> None:
         """Remember one."""
-        self._running.append(child)
+        with self._lock:
+            self._running.append(child)
 
     def reap(self) -> None:
         """Collect those that ended."""
-        self._running = [child for child in self._running if child.poll() is None]
+        with self._lock:
+            self._running = [child for child in self._running if child.poll() is None]
 
 
 class Launcher:
@@ -69,6 +88,7 @@ class Launcher:
         files: ClusterFiles,
         batch: Batch,
         children: Children,
+        zygote: Zygote,
         bind: Callable[[str], socket.socket],
     ) -> None:
         self._who = who
@@ -76,11 +96,20 @@ class Launcher:
         self._files = files
         self._batch = batch
         self._children = children
+        self._zygote = zygote
         self._bind = bind
 
     def launch(self, member: Member, handle: Handle) -> Outcome:
         """Write what the supervisor and the runtime are told, start the supervisor."""
         folder = self._files.instance(member.id)
+        if folder.exists():
+            return Outcome(handle, Result.ACCEPTED, "launched before")
+        # before there is a folder: one without a supervisor for long is taken for a launch that never was
+        zygote = self._zygote.connect(self._zygote_command()) if self._may_be_forked() else None
+        with zygote or nullcontext():
+            return self._begin(member, handle, folder, zygote)
+
+    def _begin(self, member: Member, handle: Handle, folder: Path, zygote: Connection | None) -> Outcome:
         try:
             folder.mkdir(mode=0o700)
         except FileExistsError:
@@ -92,7 +121,8 @@ class Launcher:
             link = self._bind(member.id) if self._batch.role is Role.SCHEDULER else None
             descriptor = link.fileno() if link else None
             self._write(folder, member, descriptor)
-            self._start(folder, descriptor)
+            if not self._start(folder, descriptor, zygote):
+                return Outcome(handle, Result.UNSURE, "the cluster's zygote was asked for it, and did not answer")
         except OSError as error:
             return Outcome(handle, Result.REFUSED, f"its supervisor can't be started: {error}")
         finally:
@@ -110,7 +140,9 @@ class Launcher:
         argv = [environment.python_of(spec), "-m", "daskd_runtime", self._batch.role.value, str(folder)]
         if group is not None and group.options.get("nice"):
             argv = ["nice", "-n", str(group.options["nice"]), *argv]
-        variables = environment.build(self._who, spec, group, self._files.runtime, member.id, self._where.state_id)
+        variables = environment.of_instance(
+            self._who, spec, group, self._files.runtime, member.id, self._where.state_id
+        )
         return {
             "version": 1,
             "instance": member.id,
@@ -168,7 +200,27 @@ class Launcher:
             "dashboard": self._batch.spec.dashboard,
         }
 
-    def _start(self, folder: Path, link: int | None) -> None:
+    def _start(self, folder: Path, link: int | None, zygote: Connection | None) -> bool:
+        """Start an instance's supervisor; False where it may have started or not."""
+        asked = zygote.fork(folder, link) if zygote else Asked.DECLINED
+        if asked is Asked.DECLINED:
+            self._start_anew(folder, link)
+        return asked is not Asked.UNSURE or was_taken(folder)
+
+    def _may_be_forked(self) -> bool:
+        """A fork has the cluster's environment, under which libraries were loaded, and the zygote's niceness."""
+        group = self._batch.group
+        return group is None or not (group.environment or group.options.get("nice"))
+
+    def _zygote_command(self) -> Command:
+        spec, cluster = self._batch.spec, self._batch.cluster
+        return Command(
+            argv=(environment.python_of(spec), "-m", "daskd_runtime", "zygote", str(self._files.folder)),
+            cwd=spec.cwd or self._who.home,
+            env=environment.of_zygote(self._who, spec, self._files.runtime, cluster, self._where.state_id),
+        )
+
+    def _start_anew(self, folder: Path, link: int | None) -> None:
         # isolated and without site: nothing of this environment, which an upgrade may replace, is needed later
         argv = [sys.executable, "-I", "-S", str(self._files.supervisor), str(folder)]
         descriptors: tuple[int, ...] = ()

@@ -13,7 +13,7 @@ from daskd.model.cluster import Cause, End, Handle, State
 from daskd.model.names import is_instance_id
 
 from .files import read_document
-from .process import ProcessId, boot_id, marked, send, state_of
+from .process import ProcessId, boot_id, in_session_of, marked, send, state_of
 
 CLAIM_S = 15.0
 """A supervisor that has not said who it is after so long never began."""
@@ -39,10 +39,24 @@ class Supervised:
         self.supervisor = _process(record, boot)
         self.child = _process(child if isinstance(child, dict) else None, boot)
 
+    def processes(self, instance: str, state_id: str, of: int | None = None) -> list[ProcessId]:
+        """What runs of an instance, the supervisor aside: what bears its mark, or is in the supervisor's session.
+
+        With `of` only processes of that uid: anybody can put any mark into an environment of their own.
+        """
+        leader = self.supervisor
+        return [
+            seen.process
+            for seen in marked(state_id, of)
+            if seen.process != leader
+            and (seen.instance == instance or (leader is not None and in_session_of(leader, seen)))
+        ]
+
 
 def _text(document: dict[str, Any], key: str, most: int = 1000) -> str:
     value = document.get(key)
-    return value[:most] if isinstance(value, str) else ""
+    # JSON can hold halves of characters, which nothing else takes
+    return value[:most].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
 def _number(document: dict[str, Any], key: str) -> int | None:
@@ -112,7 +126,7 @@ def observe(handle: Handle, folder: Path, state_id: str) -> Observation:
         # written just before it went?
         if ended := read_end(folder):
             return Observation(handle, State.ENDED, ended[0].words, ended[0], report=report, goodbye=by)
-        alive = any(instance == handle.id for instance, _ in marked(state_id, of=os.geteuid()))
+        alive = found.processes(handle.id, state_id, of=os.geteuid())
         return _lost(handle, "its supervisor was killed", certain=not alive)
     state = State.RUNNING if report and report.phase in ("running", "ending") else State.STARTING
     if found.child and state_of(found.child) == "T":
@@ -136,8 +150,8 @@ def end(folder: Path, instance: str, state_id: str, force: bool) -> bool:
         return send(found.supervisor, signal.SIGTERM)
     if not force and not alive and read_end(folder) is not None:
         return False
-    # the supervisor may be gone, or stopped: end what bears the instance's mark, one by one
-    asked = [send(process, signal.SIGKILL) for mark, process in marked(state_id) if mark == instance]
+    # the supervisor may be gone, or stopped: end what is the instance's, one by one
+    asked = [send(process, signal.SIGKILL) for process in found.processes(instance, state_id)]
     if alive and found.supervisor is not None:
         send(found.supervisor, signal.SIGCONT)
         return send(found.supervisor, signal.SIGTERM)
@@ -147,17 +161,25 @@ def end(folder: Path, instance: str, state_id: str, force: bool) -> bool:
 def strays(where: Surroundings, known: set[str]) -> tuple[Handle, ...]:
     """Instances of this daemon's state that run and that nobody asked about."""
     found: dict[str, str] = {}
+    without: dict[int, tuple[str, str, ProcessId]] = {}  # session: instance, cluster and the supervisor that made it
     root = where.state_dir / "clusters"
     for cluster in os.listdir(root) if root.is_dir() else ():
         instances = root / cluster / "instances"
         for name in os.listdir(instances) if instances.is_dir() else ():
             if is_instance_id(name) and name not in known:
                 supervisor = Supervised(instances / name).supervisor
-                if supervisor is not None and state_of(supervisor) is not None:
+                if supervisor is None:
+                    continue
+                if state_of(supervisor) is not None:
                     found[name] = cluster
-    for instance, _ in marked(where.state_id):
-        if instance not in known and is_instance_id(instance):
-            found.setdefault(instance, "")
+                else:
+                    without[supervisor.pid] = (name, cluster, supervisor)
+    for seen in marked(where.state_id):
+        if seen.instance not in known and is_instance_id(seen.instance):
+            found.setdefault(seen.instance, "")
+        name, cluster, leader = without.get(seen.session, ("", "", None))
+        if leader is not None and in_session_of(leader, seen):
+            found.setdefault(name, cluster)
     return tuple(
         Handle(driver="local", version=1, id=instance, announce=instance, data={"cluster": cluster})
         for instance, cluster in sorted(found.items())

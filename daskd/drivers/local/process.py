@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 MARK = "DASKD_INSTANCE"
+CLUSTER_MARK = "DASKD_CLUSTER"
 STATE_MARK = "DASKD_STATE"
 
 
@@ -27,16 +28,41 @@ class ProcessId:
     pid: int
     start: int
 
+    @classmethod
+    def of(cls, pid: int) -> ProcessId | None:
+        """Whoever has a pid now; None when nobody has."""
+        found = _stat(pid)
+        return None if found is None else cls(boot_id(), pid, found[1])
 
-def _stat(pid: int) -> tuple[str, int] | None:
-    """State letter and start time of a process; None when there is none."""
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A living process that bears the mark of a daemon's state.
+
+    Attributes
+    ----------
+    session
+        The id of its session, which is the pid of the process that made it.
+    instance, cluster
+        The other marks, "" where it lacks one. /proc shows the environment that a program was executed with:
+        of what the zygote forked, the zygote's, with the cluster's mark alone.
+    """
+
+    process: ProcessId
+    session: int
+    instance: str
+    cluster: str
+
+
+def _stat(pid: int) -> tuple[str, int, int] | None:
+    """State letter, start time and session of a process; None when there is none."""
     try:
         text = Path(f"/proc/{pid}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return None
     # the second field, the command, may hold anything, closing parentheses included
     fields = text[text.rindex(b")") + 2 :].split()
-    return fields[0].decode(), int(fields[19])
+    return fields[0].decode(), int(fields[19]), int(fields[3])
 
 
 def state_of(process: ProcessId) -> str | None:
@@ -92,21 +118,28 @@ def _environment(pid: int) -> dict[bytes, bytes]:
     return {name: value for name, _, value in pairs}
 
 
-def marked(state_id: str, of: int | None = None) -> Iterator[tuple[str, ProcessId]]:
-    """Every living process that bears the mark of this daemon's state, with the instance id it bears.
-
-    Parameters
-    ----------
-    of
-        Only processes of this uid: anybody can put any mark into an environment of their own.
-    """
+def marked(state_id: str, of: int | None = None) -> Iterator[Marked]:
+    """Every living process that bears the mark of this daemon's state; with `of` only processes of that uid."""
     for entry in os.listdir("/proc"):
         if not entry.isdigit() or (of is not None and _owner(entry) != of):
             continue
         environment = _environment(int(entry))
-        if environment.get(STATE_MARK.encode()) != state_id.encode() or MARK.encode() not in environment:
+        if environment.get(STATE_MARK.encode()) != state_id.encode():
             continue
         found = _stat(int(entry))
         if found is not None and found[0] not in "ZX":
-            instance = environment[MARK.encode()].decode(errors="replace")
-            yield instance, ProcessId(boot_id(), int(entry), found[1])
+            instance, cluster = (
+                environment.get(m.encode(), b"").decode(errors="replace") for m in (MARK, CLUSTER_MARK)
+            )
+            yield Marked(ProcessId(boot_id(), int(entry), found[1]), found[2], instance, cluster)
+
+
+def in_session_of(leader: ProcessId, seen: Marked) -> bool:
+    """Whether a process that the zygote forked, or a child of it, is in the session that `leader` made.
+
+    A pid is given to nobody else while it is a session's id; after that its next owner would show.
+    """
+    if leader.boot != boot_id() or seen.session != leader.pid or not seen.cluster:
+        return False
+    now = _stat(leader.pid)
+    return seen.process.start >= leader.start and (now is None or now[1] == leader.start)

@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from daskd.drivers.protocol import (
@@ -26,6 +27,7 @@ from daskd.model.identity import Identity
 
 from . import launch, logs, observe
 from .files import ClusterFiles
+from .zygote import Zygotes
 
 
 def handles_of(batch: Batch) -> list[Handle]:
@@ -61,6 +63,9 @@ class LocalSite:
         self._where = surroundings
         self._bind_link = bind_link or (lambda instance: launch.bind_link(surroundings, instance))
         self._children = launch.Children()
+        self._zygotes = Zygotes(surroundings.state_id, self._children.add)
+        # threads of its own: one whose imports hang must not keep others' observation waiting
+        self._launching = ThreadPoolExecutor(max_workers=32, thread_name_prefix="local-launch")
 
     def _files(self, cluster: str) -> ClusterFiles:
         return ClusterFiles(self._where.state_dir / "clusters" / cluster)
@@ -101,9 +106,11 @@ class LocalSite:
     async def launch(self, batch: Batch, handles: Sequence[Handle]) -> list[Outcome]:
         """A supervisor each. A folder that is there already was launched before: nothing happens again."""
         files = self._files(batch.cluster)
-        launcher = launch.Launcher(self._who, self._where, files, batch, self._children, self._bind_link)
-        return await asyncio.to_thread(
-            lambda: [launcher.launch(member, handle) for member, handle in zip(batch.members, handles, strict=True)]
+        zygote = self._zygotes.of(files)
+        launcher = launch.Launcher(self._who, self._where, files, batch, self._children, zygote, self._bind_link)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._launching,
+            lambda: [launcher.launch(member, handle) for member, handle in zip(batch.members, handles, strict=True)],
         )
 
     async def observe(self, known: Sequence[Handle], deep: bool = False) -> Snapshot:
@@ -140,11 +147,16 @@ class LocalSite:
 
     async def unstage(self, cluster: str) -> None:
         """Keys, scratch files and code; logs stay."""
-        await asyncio.to_thread(self._files(cluster).unstage)
+        await asyncio.to_thread(self._unstage, self._files(cluster))
+
+    def _unstage(self, files: ClusterFiles) -> None:
+        self._zygotes.end(files)
+        files.unstage()
 
     async def forget(self, cluster: str) -> None:
         """All that is left of a cluster here, logs included."""
         await asyncio.to_thread(self._files(cluster).forget)
 
     async def close(self) -> None:
-        """Nothing is held open."""
+        """Nothing is held open, but threads."""
+        self._launching.shutdown(wait=False)
