@@ -3,11 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+DOCDIR ?= $(PREFIX)/share/doc/daskd
+SYSCONFDIR ?= /etc
+# systemd looks in /usr/local/lib for units, and for what makes users and directories, too
+UNITDIR ?= $(PREFIX)/lib/systemd
 # two processes: the suite is meant for two cores
 PARALLEL ?= -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-unit test-real test-releases lint types proto proto-check proto-baseline docs format clean
+.PHONY: help venv demo test test-unit test-real test-releases test-systemd install install-program install-units verify-units lint types proto proto-check proto-baseline docs format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,13 +34,45 @@ demo: venv ## the main job, end to end, on this machine
 test: lint types proto-check test-unit test-real ## everything that .ci/run runs, but the older releases of distributed
 
 test-unit: venv ## what needs no daemon
-	$(PYTEST) $(PARALLEL) -m "not real" tests
+	$(PYTEST) $(PARALLEL) -m "not real and not systemd" tests
 
 test-real: venv ## real daemons, clusters, clients; processes killed for real
-	$(PYTEST) $(PARALLEL) -m real tests
+	$(PYTEST) $(PARALLEL) -m "real and not systemd" tests
 
 test-releases: venv ## the client and the runtime on the oldest, a middle, and the newest releases; the wheel
 	$(BIN)/python -m tests.releases
+
+test-systemd: venv ## a real systemd in a container: units, restarts, watchdog; as root
+	$(PYTEST) -m systemd tests/systemd
+
+install: install-program install-units ## as root: the daemon in $(PREFIX)/lib/daskd, its commands, systemd's files
+	@echo "installed. Next: systemctl daemon-reload && systemctl enable --now daskd"
+
+install-program: ## the daemon and its commands alone
+	$(PYTHON) -m venv $(DESTDIR)$(PREFIX)/lib/daskd
+	$(DESTDIR)$(PREFIX)/lib/daskd/bin/python -m pip install --quiet --disable-pip-version-check --upgrade '.[daemon,cli,metrics]'
+	install -d $(DESTDIR)$(BINDIR)
+	for name in daskd daskctl; do ln -sfn $(PREFIX)/lib/daskd/bin/$$name $(DESTDIR)$(BINDIR)/$$name; done
+
+install-units: ## systemd's files and the example configuration alone; DESTDIR, PREFIX, BINDIR, UNITDIR, SYSCONFDIR
+	install -d $(DESTDIR)$(UNITDIR)/system $(DESTDIR)$(UNITDIR)/user $(DESTDIR)$(DOCDIR) $(DESTDIR)$(SYSCONFDIR)/daskd
+	install -d $(DESTDIR)$(dir $(UNITDIR))sysusers.d $(DESTDIR)$(dir $(UNITDIR))tmpfiles.d
+	sed -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@DOCDIR@|$(DOCDIR)|g' systemd/daskd.service.in > $(DESTDIR)$(UNITDIR)/system/daskd.service
+	sed -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@DOCDIR@|$(DOCDIR)|g' systemd/user/daskd.service.in > $(DESTDIR)$(UNITDIR)/user/daskd.service
+	chmod 644 $(DESTDIR)$(UNITDIR)/system/daskd.service $(DESTDIR)$(UNITDIR)/user/daskd.service
+	install -m 644 systemd/daskd.slice $(DESTDIR)$(UNITDIR)/system/
+	install -m 644 systemd/sysusers.d/daskd.conf $(DESTDIR)$(dir $(UNITDIR))sysusers.d/
+	install -m 644 systemd/tmpfiles.d/daskd.conf $(DESTDIR)$(dir $(UNITDIR))tmpfiles.d/
+	install -m 644 docs/administration.md docs/configuration.md systemd/daskd.toml.example $(DESTDIR)$(DOCDIR)/
+	install -m 644 systemd/daskd.toml.example $(DESTDIR)$(SYSCONFDIR)/daskd/
+	test -e $(DESTDIR)$(SYSCONFDIR)/daskd/daskd.toml || install -m 644 systemd/daskd.toml.example $(DESTDIR)$(SYSCONFDIR)/daskd/daskd.toml
+
+verify-units: venv ## systemd-analyze has nothing to say against the units
+	rm -rf build/units
+	$(MAKE) --no-print-directory install-units DESTDIR=$(CURDIR)/build/units BINDIR=$(CURDIR)/$(BIN) >/dev/null
+	systemd-analyze verify --man=no build/units$(UNITDIR)/system/daskd.service build/units$(UNITDIR)/system/daskd.slice
+	XDG_RUNTIME_DIR=$(CURDIR)/build systemd-analyze verify --man=no --user build/units$(UNITDIR)/user/daskd.service
+	systemd-analyze security --offline=yes --threshold=85 build/units$(UNITDIR)/system/daskd.service | tail -1
 
 lint: venv ## ruff, and the arrows between the rooms
 	$(BIN)/ruff check .

@@ -69,9 +69,11 @@ def _serve(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
     # after the log is set up, so that what these say at import is in it
     from .daemon import Daemon, place
+    from .notify import Notifier
 
     where = place(config, arguments.state_dir, arguments.listen)
-    asyncio.run(Daemon(config, where).run())
+    notifier = Notifier.from_environ(os.environ, os.getpid())
+    asyncio.run(Daemon(config, where, lambda: load_config(arguments.config), notifier).run())
 
 
 if __name__ == "__main__":

@@ -77,6 +77,8 @@ class Daemon(_Section):
         Seconds after the start before what no record knows is ended.
     end_orphans
         False: what no record knows is told in the log, and left alone.
+    units
+        "auto": where the daemon is a systemd unit, each cluster has units of its own; "never": they share the daemon's.
     max_message_bytes
         The largest request.
     """
@@ -88,6 +90,7 @@ class Daemon(_Section):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     orphan_grace: Seconds = Field(default=60.0, le=_DAY)
     end_orphans: bool = True
+    units: Literal["auto", "never"] = "auto"
     max_message_bytes: int = Field(default=4 << 20, ge=64 << 10, le=256 << 20)
 
     _sizes = field_validator("max_message_bytes", mode="before")(_size)
@@ -310,6 +313,30 @@ class Config(_Section):
         found = self.profile(profile)
         of_profile = found.max_workers if found is not None else None
         return self.limits.max_workers if of_profile is None else min(of_profile, self.limits.max_workers)
+
+
+_AT_START = (
+    "daemon.state_dir",
+    "daemon.runtime_dir",
+    "daemon.listen",
+    "daemon.log_format",
+    "daemon.orphan_grace",
+    "daemon.units",
+    "daemon.max_message_bytes",
+    "tls.certificate",
+    "tls.key",
+    "tls.client_ca",
+)
+
+
+def kept_until_restart(old: Config, new: Config) -> tuple[str, ...]:
+    """The keys that differ, and that a running daemon does not take up."""
+    return tuple(key for key in _AT_START if _value(old, key) != _value(new, key))
+
+
+def _value(config: Config, key: str) -> object:
+    section, _, name = key.partition(".")
+    return getattr(getattr(config, section), name)
 
 
 def load_config(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Config:

@@ -7,24 +7,26 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
-from . import __version__, places
+from . import __version__, logs, places
 from .api.server import ApiServer, build_server
 from .api.services import About, Services
-from .config import Config
+from .config import Config, kept_until_restart
 from .control.controller import Controller
 from .control.retention import Keep
 from .control.settings import Settings
 from .drivers.protocol import Driver, Site, Surroundings
 from .drivers.registry import installed
 from .model.adaptive import Policy
-from .model.errors import StateUnusable
+from .model.errors import InvalidConfig, StateUnusable
 from .model.views import DriverInfo
+from .notify import Notifier, is_unit
 from .security.lasting_tokens import LastingTokens
 from .security.peer import identity_of
 from .security.tokens import Tokens
@@ -90,6 +92,12 @@ def settings(config: Config) -> Settings:
     )
 
 
+def keep(config: Config) -> Keep:
+    """How long what has ended is remembered, by the configuration."""
+    history = config.history
+    return Keep(config.logs.keep, history.keep_clusters, history.keep_events, history.max_events)
+
+
 def _shown(driver: Driver) -> DriverInfo:
     return DriverInfo(
         name=driver.name,
@@ -103,11 +111,22 @@ def _shown(driver: Driver) -> DriverInfo:
 
 
 class Daemon:
-    """The daemon: `start`, then `stop`; `run` does both around a signal."""
+    """The daemon: `start`, then `stop`; `run` does both around a signal.
 
-    def __init__(self, config: Config, where: Place) -> None:
+    Parameters
+    ----------
+    reread
+        Reads the configuration again, for a reload; raises `InvalidConfig`.
+    notifier
+        Tells the service manager how the daemon is.
+    """
+
+    def __init__(self, config: Config, where: Place, reread: Callable[[], Config], notifier: Notifier) -> None:
         self._config = config
         self._where = where
+        self._reread = reread
+        self._notifier = notifier
+        self._services: Services | None = None
         self._store: SqliteStore | None = None
         self._controller: Controller | None = None
         self._server: ApiServer | None = None
@@ -122,7 +141,7 @@ class Daemon:
         """
         self._store = await SqliteStore.open(self._where.state_dir, machine_id=self._where.machine_id, clock=time.time)
         self._controller = self._control(self._store)
-        services = Services(
+        services = self._services = Services(
             store=self._store,
             control=self._controller,
             tokens=Tokens(time.time),
@@ -148,8 +167,8 @@ class Daemon:
         if "local" not in drivers:
             raise StateUnusable("the driver 'local' is not installed: install daskd with its entry points (pip)")
         driver = drivers["local"]
-        surroundings = Surroundings(store.state_id, self._where.state_dir, self._where.runtime_dir)
-        history = self._config.history
+        units = self._config.daemon.units == "auto" and is_unit(os.environ, os.getpid())
+        surroundings = Surroundings(store.state_id, self._where.state_dir, self._where.runtime_dir, units)
 
         async def open_site(uid: int) -> Site:
             # the name service may be slow, and the loop is not to wait for it
@@ -163,7 +182,7 @@ class Daemon:
             drivers={name: _shown(each) for name, each in drivers.items()},
             vault=Vault(self._where.state_dir / "credentials"),
             settings=settings(self._config),
-            keep=Keep(self._config.logs.keep, history.keep_clusters, history.keep_events, history.max_events),
+            keep=keep(self._config),
         )
 
     async def stop(self) -> None:
@@ -175,16 +194,47 @@ class Daemon:
         if self._store is not None:
             await self._store.close()
 
+    async def reload(self) -> None:
+        """Read the configuration again and go by it; one with an error is told in the log, and the old one stays."""
+        self._notifier.reloading()
+        try:
+            config = await asyncio.to_thread(self._reread)
+        except InvalidConfig as error:
+            log.error("the configuration is wrong; the old one stays in force", error=error.words)
+            self._notifier.ready("the configuration is wrong, and the old one stays in force: see the log")
+            return
+        for key in kept_until_restart(self._config, config):
+            log.warning("this setting takes effect when the daemon is restarted", key=key)
+        self._config = config
+        logs.set_level(config.daemon.log_level)
+        if self._services is not None:
+            self._services.config = config
+        if self._controller is not None:
+            self._controller.configure(settings(config), keep(config))
+        log.info("the configuration was read again", file=str(config.file or "none; defaults"))
+        self._notifier.ready(self._serving())
+
+    def _serving(self) -> str:
+        return f"serving on {', '.join(self._where.listen)}"
+
     async def run(self) -> None:
-        """Run until SIGTERM or SIGINT."""
-        stop = asyncio.Event()
+        """Run until SIGTERM or SIGINT; SIGHUP reloads."""
+        signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
         loop = asyncio.get_running_loop()
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signum, stop.set)
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(signum, signals.put_nowait, signum)
+        # from the beginning: taking up what runs may take longer than the watchdog waits
+        feeding = asyncio.create_task(self._notifier.feed(), name="watchdog")
         try:
             await self.start()
             log.info("ready", version=__version__, listen=list(self._where.listen), state=str(self._where.state_dir))
-            await stop.wait()
+            self._notifier.ready(self._serving())
+            while await signals.get() is signal.SIGHUP:
+                await self.reload()
+            self._notifier.stopping()
             log.info("stopping; clusters run on")
         finally:
             await self.stop()
+            feeding.cancel()
+            with suppress(asyncio.CancelledError):
+                await feeding

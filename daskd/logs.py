@@ -45,4 +45,9 @@ def configure(log_format: str, level: str) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """Log what is of that level ("debug", "info", "warning" or "error") and above, from now on."""
+    logging.getLogger().setLevel(level.upper())

@@ -135,7 +135,7 @@ def build_server(services: Services, listen: Sequence[str]) -> ApiServer:
         Addresses, "unix:" and an absolute path, or "HOST:PORT".
     """
     most = services.config.daemon.max_message_bytes
-    callers = Callers(services.tokens, services.lasting_tokens, services.config.access, services.daemon_uid)
+    callers = Callers(services.tokens, services.lasting_tokens, lambda: services.config.access, services.daemon_uid)
     refusals = Refusals(services.store, RefusalBudget(services.clock))
     edge = Edge(callers, refusals, max_message_bytes=most)
     server = grpc.aio.server(interceptors=(edge,), options=_options(most), maximum_concurrent_rpcs=_MOST_CALLS)

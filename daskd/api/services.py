@@ -32,12 +32,14 @@ class About:
     schema_version: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Services:
     """All that servicers delegate to.
 
     Attributes
     ----------
+    config
+        As it is now: a reload puts another in its place.
     daemon_uid
         The daemon's own uid.
     clock

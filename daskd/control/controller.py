@@ -74,6 +74,7 @@ class Controller:
         self._reconcilers: dict[str, Reconciler] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._background: set[asyncio.Task[None]] = set()
+        self._retention: Retention | None = None
 
     async def start(self) -> None:
         """Take up every live cluster. One that can't be is told in the log, and holds up no other."""
@@ -85,7 +86,18 @@ class Controller:
         await self._sites.hold(self._daemon_uid)
         self._spawn(clear_leftovers(self._store, self._sites.of, self._vault), "leftovers")
         self._spawn(IdleWatch(self._store, self._idle_since, self.wake).run(), "idle time-outs")
-        self._spawn(Retention(self._store, self._sites.of, self._keep).run(), "retention")
+        self._retention = Retention(self._store, self._sites.of, self._keep)
+        self._spawn(self._retention.run(), "retention")
+
+    def configure(self, settings: Settings, keep: Keep) -> None:
+        """Go by another configuration from now on; what was begun under the old one is not begun anew."""
+        self._settings, self._keep = settings, keep
+        self._sites.settings = settings
+        if self._retention is not None:
+            self._retention.keep = keep
+        for reconciler in self._reconcilers.values():
+            reconciler.settings = settings
+            reconciler.wake()
 
     async def stop(self) -> None:
         """Stop looking. Nothing is ended: what runs is found again."""

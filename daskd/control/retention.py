@@ -37,12 +37,17 @@ class Retention:
     ----------
     site_of
         The site of the user of that uid.
+
+    Attributes
+    ----------
+    keep
+        May be changed at any time.
     """
 
     def __init__(self, store: Store, site_of: Callable[[int], Awaitable[Site]], keep: Keep) -> None:
         self._store = store
         self._site_of = site_of
-        self._keep = keep
+        self.keep = keep
         self._forgotten: set[str] = set()
 
     async def run(self) -> None:
@@ -56,12 +61,12 @@ class Retention:
 
     async def forget(self, now: float) -> None:
         """Remove what is too old by now: files first, since a record that is gone tells nobody whose they are."""
-        clusters_before = now - self._keep.clusters
-        all_gone = await self._files(max(now - self._keep.logs, clusters_before))
+        clusters_before = now - self.keep.clusters
+        all_gone = await self._files(max(now - self.keep.logs, clusters_before))
         pruned = await self._store.prune(
             ended_before=clusters_before if all_gone else 0.0,
-            events_before=now - self._keep.events,
-            keep_events=self._keep.max_events,
+            events_before=now - self.keep.events,
+            keep_events=self.keep.max_events,
         )
         self._forgotten.difference_update(pruned.clusters)
         if pruned.clusters or pruned.changes:

@@ -38,6 +38,11 @@ class Sites:
         Opens an owner's site, which starts nothing there.
     known
         Ids of all instances that the store has live rows of, whoever's: what bears none of them is a stray.
+
+    Attributes
+    ----------
+    settings
+        May be changed at any time; sites that are open keep their time-outs.
     """
 
     def __init__(
@@ -47,7 +52,7 @@ class Sites:
         known: Callable[[], Awaitable[set[str]]],
     ) -> None:
         self._open_site = open_site
-        self._settings = settings
+        self.settings = settings
         self._known = known
         self._started = time.time()
         self._owned: dict[int, OwnedSite] = {}
@@ -100,9 +105,9 @@ class Sites:
         async with self._opening:
             if owner_uid not in self._owned:
                 site = await self._open_site(owner_uid)
-                strays = Strays(self._settings.orphan_grace, self._started)
+                strays = Strays(self.settings.orphan_grace, self._started)
                 observer = Observer(
-                    site, lambda seen: self._saw_strays(site, strays, seen), self._settings.driver_timeout
+                    site, lambda seen: self._saw_strays(site, strays, seen), self.settings.driver_timeout
                 )
                 self._owned[owner_uid] = OwnedSite(site, observer)
             return self._owned[owner_uid]
@@ -117,8 +122,8 @@ class Sites:
     async def _weigh(self, site: Site, strays: Strays, snapshot: Snapshot) -> None:
         new, orphans = strays.look(snapshot.strays, await self._known(), snapshot.begun)
         for handle in new:
-            log.warning("found what no cluster owns", instance=handle.id, will_be_ended=self._settings.end_orphans)
-        if orphans and self._settings.end_orphans:
+            log.warning("found what no cluster owns", instance=handle.id, will_be_ended=self.settings.end_orphans)
+        if orphans and self.settings.end_orphans:
             log.warning("ending what no cluster owns", instances=[handle.id for handle in orphans])
             await site.terminate(orphans)
 

@@ -207,11 +207,14 @@ class Surroundings:
         Its durable folder; clusters' folders lie in `clusters/`.
     runtime_dir
         Its folder for sockets; gone after a reboot.
+    units
+        What runs on this machine is to have systemd units of its own, for the daemon is one itself.
     """
 
     state_id: str
     state_dir: Path
     runtime_dir: Path
+    units: bool = False
 
 
 class Site(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pwd
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from daskd.config import Access
 from daskd.model.errors import Unauthenticated
@@ -26,12 +26,12 @@ class Callers:
     Parameters
     ----------
     access
-        Who is more than a user.
+        Who is more than a user, as the configuration has it now.
     daemon_uid
         The daemon's own uid.
     """
 
-    def __init__(self, tokens: Tokens, lasting: LastingTokens, access: Access, daemon_uid: int) -> None:
+    def __init__(self, tokens: Tokens, lasting: LastingTokens, access: Callable[[], Access], daemon_uid: int) -> None:
         self._tokens = tokens
         self._lasting = lasting
         self._access = access
@@ -70,7 +70,7 @@ class Callers:
         return self._caller(self._tokens.lookup(secret), peer)
 
     def _caller(self, identity: Identity, peer: str) -> Caller:
-        return Caller(identity, peer, self._daemon_uid, role_of(identity, self._access, self._daemon_uid))
+        return Caller(identity, peer, self._daemon_uid, role_of(identity, self._access(), self._daemon_uid))
 
     async def _by_certificate(self, peer: str, certified: Mapping[str, list[bytes]]) -> Identity:
         names = certified.get("x509_common_name", [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
 from pathlib import Path
@@ -16,6 +17,7 @@ from daskd.model.spec import WorkerGroupSpec
 
 from .owned import OwnedSite
 from .site import LocalSite
+from .units import Units
 
 HANDLE_VERSION = 1
 
@@ -75,7 +77,8 @@ class LocalDriver:
         """
         daemon_uid = os.geteuid()
         if who.uid == daemon_uid:
-            return LocalSite(who, surroundings)
+            units = await asyncio.to_thread(Units.find, os.environ, who.uid) if surroundings.units else None
+            return LocalSite(who, surroundings, units=units)
         if daemon_uid != 0:
             raise NotAllowed(
                 f"this daemon runs as uid {daemon_uid} and can run nothing as {who.name}: only root's can",

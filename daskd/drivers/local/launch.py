@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from daskd.model.identity import Identity
 
 from . import environment
 from .files import ClusterFiles, write_private
+from .units import Units
 from .zygote import Asked, Command, Connection, Zygote
 
 TAKEN_S = 3.0
@@ -90,6 +91,7 @@ class Launcher:
         children: Children,
         zygote: Zygote,
         bind: Callable[[str], socket.socket],
+        units: Units | None,
     ) -> None:
         self._who = who
         self._where = where
@@ -98,6 +100,7 @@ class Launcher:
         self._children = children
         self._zygote = zygote
         self._bind = bind
+        self._units = units
 
     def launch(self, member: Member, handle: Handle) -> Outcome:
         """Write what the supervisor and the runtime are told, start the supervisor."""
@@ -214,11 +217,12 @@ class Launcher:
 
     def _zygote_command(self) -> Command:
         spec, cluster = self._batch.spec, self._batch.cluster
-        return Command(
-            argv=(environment.python_of(spec), "-m", "daskd_runtime", "zygote", str(self._files.folder)),
-            cwd=spec.cwd or self._who.home,
-            env=environment.of_zygote(self._who, spec, self._files.runtime, cluster, self._where.state_id),
-        )
+        env = environment.of_zygote(self._who, spec, self._files.runtime, cluster, self._where.state_id)
+        argv = [environment.python_of(spec), "-m", "daskd_runtime", "zygote", str(self._files.folder)]
+        return Command(argv=tuple(self._placed(argv, "zygote", env)), cwd=spec.cwd or self._who.home, env=env)
+
+    def _placed(self, argv: list[str], what: str, env: Mapping[str, str]) -> list[str]:
+        return argv if self._units is None else self._units.placed(argv, self._batch.cluster, what, env)
 
     def _start_anew(self, folder: Path, link: int | None) -> None:
         # isolated and without site: nothing of this environment, which an upgrade may replace, is needed later
@@ -227,13 +231,14 @@ class Launcher:
         if link is not None:
             argv += ["--pass-fd", str(link)]
             descriptors = (link,)
+        env = {"PATH": os.defpath}
         child = subprocess.Popen(
-            argv,
+            self._placed(argv, folder.name, env),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd="/",
-            env={"PATH": os.defpath},
+            env=env,
             start_new_session=True,
             pass_fds=descriptors,
         )

@@ -27,6 +27,8 @@ from daskd.model.identity import Identity
 
 from . import launch, logs, observe
 from .files import ClusterFiles
+from .launch import Launcher
+from .units import Units, bounds_of, running
 from .zygote import Zygotes
 
 
@@ -45,6 +47,8 @@ class LocalSite:
     ----------
     bind_link
         The bound socket of a scheduler's link, by the instance's id; by default it is bound here.
+    units
+        Makes systemd units for them; None: they are in the daemon's own.
     """
 
     capabilities = Capabilities(
@@ -57,11 +61,17 @@ class LocalSite:
     )
 
     def __init__(
-        self, who: Identity, surroundings: Surroundings, bind_link: Callable[[str], socket.socket] | None = None
+        self,
+        who: Identity,
+        surroundings: Surroundings,
+        *,
+        bind_link: Callable[[str], socket.socket] | None = None,
+        units: Units | None = None,
     ) -> None:
         self._who = who
         self._where = surroundings
         self._bind_link = bind_link or (lambda instance: launch.bind_link(surroundings, instance))
+        self._units = units
         self._children = launch.Children()
         self._zygotes = Zygotes(surroundings.state_id, self._children.add)
         # threads of its own: one whose imports hang must not keep others' observation waiting
@@ -107,11 +117,21 @@ class LocalSite:
         """A supervisor each. A folder that is there already was launched before: nothing happens again."""
         files = self._files(batch.cluster)
         zygote = self._zygotes.of(files)
-        launcher = launch.Launcher(self._who, self._where, files, batch, self._children, zygote, self._bind_link)
+        launcher = Launcher(self._who, self._where, files, batch, self._children, zygote, self._bind_link, self._units)
         return await asyncio.get_running_loop().run_in_executor(
             self._launching,
-            lambda: [launcher.launch(member, handle) for member, handle in zip(batch.members, handles, strict=True)],
+            lambda: self._launch(launcher, files, batch, handles),
         )
+
+    def _launch(
+        self, launcher: Launcher, files: ClusterFiles, batch: Batch, handles: Sequence[Handle]
+    ) -> list[Outcome]:
+        if self._units is not None:
+            group = batch.group
+            limit = 0 if group is None or group.memory_limit == "auto" else group.memory_limit
+            more = [(len(member.workers), limit) for member in batch.members]
+            self._units.bound(batch.cluster, bounds_of([*running(files), *more]))
+        return [launcher.launch(member, handle) for member, handle in zip(batch.members, handles, strict=True)]
 
     async def observe(self, known: Sequence[Handle], deep: bool = False) -> Snapshot:
         """Folders' records and /proc."""
@@ -151,6 +171,8 @@ class LocalSite:
 
     def _unstage(self, files: ClusterFiles) -> None:
         self._zygotes.end(files)
+        if self._units is not None:
+            self._units.dissolve(files.folder.name)
         files.unstage()
 
     async def forget(self, cluster: str) -> None:
