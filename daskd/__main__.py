@@ -12,6 +12,7 @@ from pathlib import Path
 from . import __version__, crashpoints, logs
 from .config import load_config
 from .model.errors import DaskdError
+from .model.listen import parse_listener
 
 CANT_START = 1
 
@@ -28,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="ADDRESS",
-        help="unix:PATH; may be given more than once; else the configuration's",
+        help="unix:PATH or HOST:PORT; may be given more than once; else the configuration's",
     )
     check = commands.add_parser("check-config", help="say what is wrong with a configuration")
     check.add_argument("--config", type=Path, metavar="FILE", help="daskd.toml; else the user's or the system's")
@@ -53,8 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _serve(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     for address in arguments.listen:
-        if not address.startswith("unix:/"):
-            parser.error(f"--listen {address}: write unix: and an absolute path; TCP is not served yet")
+        try:
+            parse_listener(address)
+        except ValueError as error:
+            parser.error(f"--listen: {error}")
     if arguments.state_dir is not None and not arguments.state_dir.is_absolute():
         arguments.state_dir = Path.cwd() / arguments.state_dir
     # files that others may read are made so on purpose, one by one
@@ -62,6 +65,8 @@ def _serve(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
     crashpoints.arm(os.environ)
     config = load_config(arguments.config)
     logs.configure(config.daemon.log_format, config.daemon.log_level)
+    # a process that is started as another user is forked, and gRPC's handlers have no business in it
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
     # after the log is set up, so that what these say at import is in it
     from .daemon import Daemon, place
     from .notify import Notifier

@@ -12,10 +12,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from . import places
+from .model.access import check_subject
 from .model.errors import InvalidConfig, Problem
+from .model.listen import parse_listener
 from .model.problems import not_there, problems_of
 from .model.quantity import Seconds, parse_memory
 from .model.spec import MOST_WORKERS, ClusterSpec, Name, WorkerGroupSpec
@@ -50,14 +52,11 @@ def _absolute(path: Path) -> Path:
 
 
 def _address(address: str) -> str:
-    path = address.removeprefix("unix:")
-    path = "/" + path.lstrip("/") if path.startswith("//") else path
-    if path == address or not path.startswith("/"):
-        raise ValueError(f'{address!r} is no address to listen on: write "unix:" and an absolute path')
-    return f"unix:{path}"
+    return str(parse_listener(address))
 
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+Subject = Annotated[str, AfterValidator(check_subject)]
 Address = Annotated[str, AfterValidator(_address)]
 
 
@@ -73,7 +72,7 @@ class Daemon(_Section):
     state_dir, runtime_dir
         None: systemd's or the XDG directories (`daskd.places`).
     listen
-        Addresses, "unix:PATH"; empty: `daskd.sock` in the runtime directory.
+        Addresses, "unix:PATH" or "HOST:PORT" (see `Tls`); empty: `daskd.sock` in the runtime directory.
     orphan_grace
         Seconds after the start before what no record knows is ended.
     end_orphans
@@ -95,6 +94,34 @@ class Daemon(_Section):
     max_message_bytes: int = Field(default=4 << 20, ge=64 << 10, le=256 << 20)
 
     _sizes = field_validator("max_message_bytes", mode="before")(_size)
+
+
+class Tls(_Section):
+    """What listeners on TCP show, and ask for. Without a certificate none is opened.
+
+    Attributes
+    ----------
+    certificate, key
+        PEM files of the daemon's own.
+    client_ca
+        A PEM file with authorities: every client on TCP must have a certificate that one of them signed. One whose
+        common name is a user's of this machine says who calls, without a token.
+    loopback_without_tls_though_others_could_pose_as_daskd
+        True: a listener on loopback needs no certificate. Whoever takes its port while daskd is down gets tokens.
+    """
+
+    certificate: AbsolutePath | None = None
+    key: AbsolutePath | None = None
+    client_ca: AbsolutePath | None = None
+    loopback_without_tls_though_others_could_pose_as_daskd: bool = False
+
+    @model_validator(mode="after")
+    def _whole(self) -> Tls:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("a certificate and its key go together: set both `certificate` and `key`")
+        if self.client_ca is not None and self.certificate is None:
+            raise ValueError("to ask clients for certificates takes one of one's own: set `certificate` and `key`")
+        return self
 
 
 class Clusters(_Section):
@@ -162,12 +189,50 @@ class History(_Section):
     max_events: int = Field(default=100_000, ge=1000, le=100_000_000)
 
 
+class Quota(_Section):
+    """What the live clusters of one user may take together; an adaptive group counts with its maximum. None: no limit.
+
+    Attributes
+    ----------
+    max_cores
+        Threads of all workers.
+    max_memory
+        Memory limits of all workers, in bytes; workers must have one then.
+    """
+
+    max_clusters: int | None = Field(default=None, ge=0, le=1_000_000)
+    max_workers: int | None = Field(default=None, ge=0, le=MOST_WORKERS)
+    max_cores: int | None = Field(default=None, ge=0, le=100_000_000)
+    max_memory: int | None = Field(default=None, ge=0)
+
+    _sizes = field_validator("max_memory", mode="before")(_size)
+
+
 class Limits(_Section):
-    """`max_clusters` a user, `max_workers` a cluster, `max_clusters_total` of all users; counts of live ones."""
+    """`max_clusters` a user, `max_workers` a cluster, `max_clusters_total` of all users; counts of live ones.
+
+    `user` is what all clusters of one user may take.
+    """
 
     max_clusters: int = Field(default=100, ge=1, le=1_000_000)
     max_workers: int = Field(default=1000, ge=1, le=MOST_WORKERS)
     max_clusters_total: int = Field(default=1000, ge=1, le=1_000_000)
+    user: Quota = Quota()
+
+
+class Access(_Section):
+    """Who is more than a user: names, or "@" and a group's name. Root and the daemon's own user are admins anyhow.
+
+    Attributes
+    ----------
+    admins
+        May do all that owners may, connecting included, which is to run code as them; root's clusters aside.
+    operators
+        See all clusters, scale and end them.
+    """
+
+    admins: tuple[Subject, ...] = Field(default=(), max_length=1000)
+    operators: tuple[Subject, ...] = Field(default=(), max_length=1000)
 
 
 class ProfileSpec(ClusterSpec):
@@ -188,8 +253,13 @@ class Profile(_Section):
     ----------
     max_workers
         The most workers that one group may have; None: the limit of a cluster.
+    user
+        What the clusters of this profile that one user has may take together.
     spec
         What it lays under a request; only what is set counts.
+    dashboard_open_to_every_local_user
+        Where the daemon serves other users than its own: their clusters have no Dask dashboard, for that asks nobody
+        who they are; True: they have, and every user of the machine can read it.
     fixed
         What a request may not change: fields of the spec ("python"), of every group ("group.driver"), or an entry of
         one of their tables ("environment.LANG", "group.options.queue").
@@ -197,7 +267,9 @@ class Profile(_Section):
 
     description: str = Field(default="", max_length=1000)
     max_workers: int | None = Field(default=None, ge=0, le=MOST_WORKERS)
+    user: Quota = Quota()
     spec: ProfileSpec = ProfileSpec()
+    dashboard_open_to_every_local_user: bool = False
     fixed: tuple[str, ...] = ()
 
     @field_validator("fixed")
@@ -227,6 +299,8 @@ class Config(_Section):
     logs: Logs = Logs()
     history: History = History()
     limits: Limits = Limits()
+    access: Access = Access()
+    tls: Tls = Tls()
     profiles: Mapping[Name, Profile] = Field(default_factory=dict)
     file: Path | None = Field(default=None, exclude=True)
 
@@ -249,6 +323,9 @@ _AT_START = (
     "daemon.orphan_grace",
     "daemon.units",
     "daemon.max_message_bytes",
+    "tls.certificate",
+    "tls.key",
+    "tls.client_ca",
 )
 
 

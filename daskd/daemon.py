@@ -21,12 +21,13 @@ from .config import Config, kept_until_restart
 from .control.controller import Controller
 from .control.retention import Keep
 from .control.settings import Settings
-from .drivers.protocol import Driver, Surroundings
+from .drivers.protocol import Driver, Site, Surroundings
 from .drivers.registry import installed
 from .model.adaptive import Policy
 from .model.errors import InvalidConfig, StateUnusable
 from .model.views import DriverInfo
 from .notify import Notifier, is_unit
+from .security.lasting_tokens import LastingTokens
 from .security.peer import identity_of
 from .security.tokens import Tokens
 from .security.vault import Vault
@@ -139,11 +140,12 @@ class Daemon:
             When the state or a socket can't be used; the words say what to do.
         """
         self._store = await SqliteStore.open(self._where.state_dir, machine_id=self._where.machine_id, clock=time.time)
-        self._controller = await self._control(self._store)
+        self._controller = self._control(self._store)
         services = self._services = Services(
             store=self._store,
             control=self._controller,
             tokens=Tokens(time.time),
+            lasting_tokens=LastingTokens(self._store, time.time),
             config=self._config,
             about=About(
                 version=__version__,
@@ -160,18 +162,23 @@ class Daemon:
         await self._server.start()
         await self._controller.start()
 
-    async def _control(self, store: SqliteStore) -> Controller:
+    def _control(self, store: SqliteStore) -> Controller:
         drivers = installed()
         if "local" not in drivers:
             raise StateUnusable("the driver 'local' is not installed: install daskd with its entry points (pip)")
         driver = drivers["local"]
-        who = identity_of(os.geteuid())
         units = self._config.daemon.units == "auto" and is_unit(os.environ, os.getpid())
         surroundings = Surroundings(store.state_id, self._where.state_dir, self._where.runtime_dir, units)
+
+        async def open_site(uid: int) -> Site:
+            # the name service may be slow, and the loop is not to wait for it
+            return await driver.open(await asyncio.to_thread(identity_of, uid), surroundings)
+
         return Controller(
             store=store,
             driver=driver,
-            site=await driver.open(who, surroundings),
+            open_site=open_site,
+            daemon_uid=os.geteuid(),
             drivers={name: _shown(each) for name, each in drivers.items()},
             vault=Vault(self._where.state_dir / "credentials"),
             settings=settings(self._config),

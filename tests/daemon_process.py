@@ -42,6 +42,7 @@ class DaemonProcess:
         self.config.write_text(f'[daemon]\nruntime_dir = "{self.runtime_dir}"\n{config}')
         self.log = folder / "daskd.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.wrap: Callable[[list[str]], list[str]] = lambda argv: argv
 
     @property
     def env(self) -> dict[str, str]:
@@ -54,7 +55,7 @@ class DaemonProcess:
         argv += ["--config", str(self.config), "--state-dir", str(self.state_dir)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                argv,
+                self.wrap(argv),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -19,6 +19,8 @@ from .commands.logs import logs
 from .commands.lost import lost
 from .commands.profiles import profiles
 from .commands.scale import scale
+from .commands.share import share, unshare
+from .commands.token import token
 from .commands.workers import workers
 from .framing import Example, shared_options, write_examples
 
@@ -32,10 +34,13 @@ COMMANDS = (
     logs,
     events,
     lost,
+    share,
+    unshare,
     delete,
     profiles,
     drivers,
     info,
+    token,
     completion,
 )
 

@@ -65,6 +65,23 @@ class TaughtCommand(click.Command):
         super().format_options(ctx, formatter)
 
 
+class TaughtGroup(click.Group):
+    """A command of several actions, whose help leads with examples."""
+
+    def __init__(self, *args: Any, examples: Sequence[Example] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = examples
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the actions, in the order in which they were added."""
+        return list(self.commands)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The examples, then options and actions."""
+        write_examples(self.examples, formatter)
+        super().format_options(ctx, formatter)
+
+
 def shared_options(function: Decorated) -> Decorated:
     """Give a command or the group `--address` and `-o`."""
     output = click.option(

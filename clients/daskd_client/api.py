@@ -6,18 +6,17 @@ import asyncio
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any
 
-import dask.config
 from google.protobuf.message import Message
 
-from daskd_api.v1 import cluster_pb2, cluster_pb2_grpc, daemon_pb2, daemon_pb2_grpc
+from daskd_api.v1 import cluster_pb2, cluster_pb2_grpc, daemon_pb2, daemon_pb2_grpc, token_pb2, token_pb2_grpc
 
 from .address import find_address, find_token
 from .auth import credentials
-from .calls import Caller, open_channel
+from .calls import Caller, TLSFiles, open_channel
 from .errors import DaemonUnavailable, InvalidSpec, Problem, ResumeTokenExpired
 from .translate import from_message, to_message, to_timestamp
 from .types import (
@@ -26,6 +25,7 @@ from .types import (
     Cluster,
     ClusterSpec,
     Connection,
+    CreatedToken,
     DaemonInfo,
     Discarded,
     Driver,
@@ -34,6 +34,8 @@ from .types import (
     LogLine,
     Phase,
     Profile,
+    Right,
+    Token,
     Worker,
 )
 
@@ -78,10 +80,11 @@ class AsyncDaskd:
         found = find_address(address)
         self._address = str(found)
         self._is_local = found.socket is not None
-        self._channel = open_channel(found, dask.config.get("daskd.tls-ca-file", None))
+        self._channel = open_channel(found, TLSFiles.configured())
         self._caller = Caller(found, credentials(found, find_token(token)), timeout)
         self._clusters: Any = cluster_pb2_grpc.ClusterServiceStub(self._channel)
         self._daemon: Any = daemon_pb2_grpc.DaemonServiceStub(self._channel)
+        self._tokens: Any = token_pb2_grpc.TokenServiceStub(self._channel)
 
     @property
     def address(self) -> str:
@@ -186,6 +189,78 @@ class AsyncDaskd:
         """Ask for a cluster's end; does not wait for it. A repeat is harmless."""
         answer = await self._caller.call(self._clusters.DeleteCluster, cluster_pb2.DeleteClusterRequest(name=name))
         return from_message(answer.cluster, Cluster)
+
+    async def share(self, name: str, who: str, right: Right | str = Right.USE) -> Cluster:
+        """Share a cluster with a user or a group. Who had another right has this one instead.
+
+        Parameters
+        ----------
+        who
+            A user's name, or "@" and a group's.
+        right
+            "view": see it and its logs; "use": connect to it too, which is to run code as its owner; "manage": scale
+            and end it too.
+
+        Raises
+        ------
+        InvalidArgument
+            There is no such user, group or right.
+        """
+        request = cluster_pb2.ShareClusterRequest(name=name, who=who, right=_right_number(right))
+        answer = await self._caller.call(self._clusters.ShareCluster, request)
+        return from_message(answer.cluster, Cluster)
+
+    async def unshare(self, name: str, who: str) -> Cluster:
+        """Share a cluster with that user or group no more. Their clients that are connected stay so."""
+        request = cluster_pb2.UnshareClusterRequest(name=name, who=who)
+        answer = await self._caller.call(self._clusters.UnshareCluster, request)
+        return from_message(answer.cluster, Cluster)
+
+    async def create_token(
+        self,
+        description: str = "",
+        *,
+        role: str = "user",
+        right: Right | str = Right.MANAGE,
+        clusters: Iterable[str] = (),
+        lifetime: timedelta | None = None,
+    ) -> CreatedToken:
+        """Make a token that lasts, for a program or for use from another machine. It calls as you.
+
+        Parameters
+        ----------
+        role
+            The most that it makes of you: "user", "operator", "admin".
+        right
+            The most that it may do with a cluster: "view", "use", "manage".
+        clusters
+            Names or uids of those that it is for. None: all of yours, and new ones.
+        lifetime
+            A year at most. By default 30 days.
+        """
+        request = token_pb2.CreateTokenRequest(
+            description=description, role=role, right=_right_number(right), clusters=clusters
+        )
+        if lifetime is not None:
+            request.lifetime.FromTimedelta(lifetime)
+        answer = await self._caller.call(self._tokens.CreateToken, request, retry=False)
+        return from_message(answer, CreatedToken)
+
+    async def list_tokens(self, *, all_users: bool = False) -> list[Token]:
+        """Your tokens, oldest first; for administrators everybody's, if asked for."""
+        answer = await self._caller.call(self._tokens.ListTokens, token_pb2.ListTokensRequest(all_users=all_users))
+        return [from_message(token, Token) for token in answer.tokens]
+
+    async def revoke_token(self, token_id: str) -> Token:
+        """End a token at once.
+
+        Raises
+        ------
+        TokenNotFound
+            There is none of that id that you may end.
+        """
+        answer = await self._caller.call(self._tokens.RevokeToken, token_pb2.RevokeTokenRequest(id=token_id))
+        return from_message(answer.token, Token)
 
     async def watch(
         self, name: str = "", *, resume_token: str = "", include_events: bool = False
@@ -343,3 +418,9 @@ def _set(field: str, value: Any, message: Message) -> None:
 
 def _unfit(field: str, error: Exception) -> InvalidSpec:
     return InvalidSpec(f"{field}: {error}", problems=(Problem(field, str(error)),))
+
+
+def _right_number(right: Right | str) -> cluster_pb2.Right.ValueType:
+    known = {each.value: each for each in Right}
+    wanted = known.get(str(getattr(right, "value", right)).upper(), Right.UNSPECIFIED)
+    return cluster_pb2.Right.Value(f"RIGHT_{wanted.value}")

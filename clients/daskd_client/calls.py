@@ -14,15 +14,17 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import dask.config
 import grpc
 
 from .address import Address
 from .auth import Credentials
-from .errors import DaemonUnavailable, Unauthenticated, from_rpc
+from .errors import DaemonUnavailable, InvalidArgument, Unauthenticated, from_rpc
 
 # A daemon that is started again is back within these, in seconds. One that never answered is given less: most likely
 # there is none.
@@ -43,8 +45,58 @@ _OPTIONS: list[tuple[str, int | str]] = [
 ]
 
 
-def open_channel(address: Address, ca_file: str | None = None) -> grpc.Channel:
-    """A channel to the daemon; plain on this machine, by TLS to any other (`ca_file`: who signed its certificate)."""
+@dataclass(frozen=True)
+class TLSFiles:
+    """PEM files for a daemon that is reached over TCP.
+
+    Attributes
+    ----------
+    ca
+        Who signed its certificate; None: the system's authorities.
+    certificate, key
+        Our own, for a daemon that asks for one.
+    """
+
+    ca: str | None = None
+    certificate: str | None = None
+    key: str | None = None
+
+    @classmethod
+    def configured(cls) -> TLSFiles:
+        """What Dask's configuration says."""
+        return cls(
+            ca=dask.config.get("daskd.tls-ca-file", None),
+            certificate=dask.config.get("daskd.tls-client-cert-file", None),
+            key=dask.config.get("daskd.tls-client-key-file", None),
+        )
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """What a channel is opened with.
+
+        Raises
+        ------
+        InvalidArgument
+            A file can't be read.
+        """
+        roots, certificate, key = (
+            None if file is None else _read(file) for file in (self.ca, self.certificate, self.key)
+        )
+        return grpc.ssl_channel_credentials(roots, key, certificate)
+
+
+def _read(file: str) -> bytes:
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise InvalidArgument(
+            f"{file} can't be read: {error.strerror}. Dask's configuration names it, under daskd.tls-...",
+            facts={"file": file},
+        ) from error
+
+
+def open_channel(address: Address, tls: TLSFiles | None = None) -> grpc.Channel:
+    """A channel to the daemon: plain on this machine, unless an authority is named; by TLS to any other."""
+    files = tls or TLSFiles()
     options = list(_OPTIONS)
     if address.socket is not None:
         # The default would be the percent-encoded path, which some servers refuse as a host.
@@ -53,10 +105,9 @@ def open_channel(address: Address, ca_file: str | None = None) -> grpc.Channel:
     if address.is_loopback:
         # Whatever http_proxy says, this machine is reached without one.
         options.append(("grpc.enable_http_proxy", 0))
-        if ca_file is None:
+        if files.ca is None:
             return grpc.insecure_channel(str(address), options)
-    roots = Path(ca_file).read_bytes() if ca_file is not None else None
-    return grpc.secure_channel(str(address), grpc.ssl_channel_credentials(roots), options)
+    return grpc.secure_channel(str(address), files.credentials(), options)
 
 
 class Caller:

@@ -83,6 +83,12 @@ class GroupNotFound(DaskdError, LookupError):
     reason = "GROUP_NOT_FOUND"
 
 
+class TokenNotFound(DaskdError, LookupError):
+    """There is no such token of yours."""
+
+    reason = "TOKEN_NOT_FOUND"
+
+
 class WorkerNotFound(DaskdError, LookupError):
     """The cluster has no such worker."""
 
@@ -184,6 +190,7 @@ _BY_REASON: Mapping[str, type[DaskdError]] = {
         ClusterNotFound,
         ClusterExists,
         GroupNotFound,
+        TokenNotFound,
         WorkerNotFound,
         ClusterNotRunning,
         SchedulerUnreachable,

@@ -25,6 +25,7 @@ DATACLASSES: dict[str, type[Any]] = {
     "WatchClustersResponse": types.Change,
     "DiscardHeldWorkResponse": types.Discarded,
     "GetConnectionResponse": types.Connection,
+    "CreateTokenResponse": types.CreatedToken,
     "GetDaemonInfoResponse": types.DaemonInfo,
     **{
         cls.__name__: cls
@@ -36,6 +37,7 @@ DATACLASSES: dict[str, type[Any]] = {
 
 ENUMS: dict[str, type[enum.Enum]] = {
     "Phase": types.Phase,
+    "Right": types.Right,
     "WorkerState": types.WorkerState,
     "WatchKind": types.WatchKind,
 }

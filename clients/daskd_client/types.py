@@ -52,6 +52,26 @@ class WatchKind(str, enum.Enum):
     CHANGED = "CHANGED"
 
 
+class Right(str, enum.Enum):
+    """What somebody may do with another user's cluster; each includes the ones before it.
+
+    To use it is to connect, which is to run code as its owner.
+    """
+
+    UNSPECIFIED = "UNSPECIFIED"
+    VIEW = "VIEW"
+    USE = "USE"
+    MANAGE = "MANAGE"
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Somebody whom a cluster is shared with: a user, or "@" and a group."""
+
+    who: str = ""
+    right: Right = Right.UNSPECIFIED
+
+
 @dataclass(frozen=True)
 class WorkerGroupSpec:
     """Workers of one kind, as asked for. Empty and 0 mean the daemon's default."""
@@ -177,6 +197,7 @@ class Cluster:
     held_work: HeldWorkSummary | None = None
     idle_since: datetime | None = None
     delete_requested: bool = False
+    grants: tuple[Grant, ...] = ()
 
     @property
     def ended(self) -> bool:
@@ -287,6 +308,32 @@ class Connection:
     tls_client_key: str = field(default="", repr=False)
     dashboard_link: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token that lasts, without its secret.
+
+    It makes no more of its user than `role` ("user", "operator", "admin"), and may do no more with a cluster than
+    `right`.
+    """
+
+    id: str = ""
+    description: str = ""
+    user: str = ""
+    role: str = ""
+    right: Right = Right.UNSPECIFIED
+    clusters: tuple[str, ...] = ()
+    create_time: datetime | None = None
+    expire_time: datetime | None = None
+
+
+@dataclass(frozen=True)
+class CreatedToken:
+    """A token that was just made, and its secret, which is shown nowhere else."""
+
+    token: Token
+    secret: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ import structlog
 from daskd.control import desired
 from daskd.control.desired import Step
 from daskd.crashpoints import reached
+from daskd.model.access import Right
 from daskd.model.cluster import Cluster
 from daskd.model.errors import InvalidArgument, Problem
+from daskd.model.event import NewEvent
 from daskd.security.authorize import resolve
 from daskd_api.v1 import cluster_pb2 as pb
 from daskd_api.v1 import cluster_pb2_grpc
@@ -21,9 +23,11 @@ from daskd_api.v1 import cluster_pb2_grpc
 from . import listing, translate
 from .create import bounds_of
 from .edge import current_caller
+from .history import from_caller
 from .policy import read_policy
 from .recording import record_cluster
 from .services import Services
+from .sharing import read_grant, read_subject
 from .streams import each_unless_stopping
 from .watch import open_watch
 
@@ -53,7 +57,7 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
 
     async def ScaleCluster(self, request: pb.ScaleClusterRequest, context: _Context) -> pb.ScaleClusterResponse:
         """Sets the number of workers of a group, and turns its adaptive policy off."""
-        cluster = await self._resolve(request.name)
+        cluster = await self._resolve(request.name, Right.MANAGE)
         bounds = bounds_of(self._services.config, cluster.spec.profile)
         actor = current_caller().name
         changed = await self._change(
@@ -64,7 +68,7 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
 
     async def AdaptCluster(self, request: pb.AdaptClusterRequest, context: _Context) -> pb.AdaptClusterResponse:
         """Sets, changes or removes the adaptive policy."""
-        cluster = await self._resolve(request.name)
+        cluster = await self._resolve(request.name, Right.MANAGE)
         actor = current_caller().name
         if request.HasField("policy"):
             policy = read_policy(request.policy, cluster.spec.profile, self._services.config)
@@ -80,7 +84,7 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
 
     async def DeleteCluster(self, request: pb.DeleteClusterRequest, context: _Context) -> pb.DeleteClusterResponse:
         """Asks for the cluster's end. A repeat is harmless."""
-        cluster = await self._resolve(request.name)
+        cluster = await self._resolve(request.name, Right.MANAGE)
         actor = current_caller().name
         changed = await self._change(cluster, lambda now: desired.deleted(now, actor=actor))
         log.info("cluster deleted", cluster=cluster.name, cluster_uid=cluster.uid)
@@ -124,39 +128,79 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
             yield pb.StreamLogsResponse(lines=[translate.log_line_message(line) for line in lines])
 
     async def ListEvents(self, request: pb.ListEventsRequest, context: _Context) -> pb.ListEventsResponse:
-        """The cluster's history, oldest first."""
+        """The cluster's history, oldest first; for administrators and without a name the daemon's own."""
+        if not request.name and current_caller().is_admin:
+            return await listing.list_events(self._services, "", request)
         cluster = await self._resolve(request.name)
-        return await listing.list_events(self._services, cluster, request)
+        return await listing.list_events(self._services, cluster.uid, request)
 
     async def GetConnection(self, request: pb.GetConnectionRequest, context: _Context) -> pb.GetConnectionResponse:
         """What a Dask client needs to connect."""
-        cluster = await self._resolve(request.name)
+        cluster = await self._resolve(request.name, Right.USE)
         connection = await self._services.control.connection(cluster)
+        caller = current_caller()
+        if not caller.owns(cluster):
+            words = f"{caller.name} was given what it takes to connect"
+            event = NewEvent("CONNECTION_GIVEN", words, caller.name)
+            await self._services.store.update(cluster.uid, lambda now: now, events=from_caller([event], caller))
         log.info("connection given", cluster=cluster.name, cluster_uid=cluster.uid, owner=cluster.owner)
         return translate.connection_message(connection)
 
     async def ListHeldWork(self, request: pb.ListHeldWorkRequest, context: _Context) -> pb.ListHeldWorkResponse:
         """What lost clients left."""
-        held = await self._services.control.held_work(await self._resolve(request.name))
+        held = await self._services.control.held_work(await self._resolve(request.name, Right.USE))
         return pb.ListHeldWorkResponse(held_work=[translate.held_work_message(each) for each in held])
 
     async def DiscardHeldWork(
         self, request: pb.DiscardHeldWorkRequest, context: _Context
     ) -> pb.DiscardHeldWorkResponse:
         """Lets go of what lost clients left."""
-        cluster = await self._resolve(request.name)
+        cluster = await self._resolve(request.name, Right.MANAGE)
         discarding = self._services.control.discard_held_work(cluster, request.client)
         keys, size = await self._services.to_its_end(discarding)
+        caller = current_caller()
+        words = f"{keys} keys of lost work were let go of"
+        event = NewEvent("HELD_WORK_DISCARDED", words, caller.name, {"keys": str(keys), "client": request.client})
+        await self._services.store.update(cluster.uid, lambda now: now, events=from_caller([event], caller))
         log.info("held work discarded", cluster=cluster.name, cluster_uid=cluster.uid, keys=keys)
         return pb.DiscardHeldWorkResponse(keys=keys, bytes=size)
 
-    async def _resolve(self, name: str) -> Cluster:
-        return await resolve(self._services.store, current_caller(), name)
+    async def ShareCluster(self, request: pb.ShareClusterRequest, context: _Context) -> pb.ShareClusterResponse:
+        """Shares a cluster with a user or a group."""
+        cluster = await self._resolve(request.name, Right.SHARE)
+        grant = await read_grant(request.who, request.right)
+        actor = current_caller().name
+        changed = await self._change(cluster, lambda now: desired.shared(now, grant, actor=actor))
+        log.info("cluster shared", cluster=cluster.name, cluster_uid=cluster.uid, who=grant.who, right=grant.right)
+        return pb.ShareClusterResponse(cluster=_shown(changed))
+
+    async def UnshareCluster(self, request: pb.UnshareClusterRequest, context: _Context) -> pb.UnshareClusterResponse:
+        """Shares it no more."""
+        cluster = await self._resolve(request.name, Right.SHARE)
+        who, actor = read_subject(request.who), current_caller().name
+        changed = await self._change(cluster, lambda now: desired.unshared(now, who, actor=actor))
+        log.info("cluster unshared", cluster=cluster.name, cluster_uid=cluster.uid, who=who)
+        return pb.UnshareClusterResponse(cluster=_shown(changed))
+
+    async def _resolve(self, name: str, right: Right = Right.VIEW) -> Cluster:
+        return await resolve(self._services.store, current_caller(), name, right)
 
     async def _change(self, cluster: Cluster, step: Callable[[Cluster], Step]) -> Cluster:
+        caller = current_caller()
+
         async def change() -> Cluster:
+            # a cluster that grows is counted and recorded in one, so that two calls can't both be the last to fit
+            async with self._services.creating:
+                now = await self._services.store.get(cluster.uid)
+                if now is not None:
+                    await self._services.check_quotas(now, step(now).cluster)
+                return await record()
+
+        async def record() -> Cluster:
             changed = await self._services.store.update(
-                cluster.uid, lambda now: step(now).cluster, events=lambda before, _after: step(before).events
+                cluster.uid,
+                lambda now: step(now).cluster,
+                events=lambda before, _after: from_caller(step(before).events, caller),
             )
             reached("desired.recorded")
             self._services.control.wake(cluster.uid)
@@ -166,7 +210,7 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
 
 
 def _shown(cluster: Cluster) -> pb.Cluster:
-    return translate.cluster_message(cluster, with_values=current_caller().owns(cluster))
+    return listing.shown_to(current_caller(), cluster)
 
 
 def _argument(field: str, words: str) -> InvalidArgument:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
 from daskd.model.cluster import Cluster
+from daskd.model.identity import Identity
 from daskd.model.views import Connection, DriverInfo, HeldWorkView, LogLine, WorkerView
 
 
@@ -15,6 +16,10 @@ class Control(Protocol):
     @property
     def drivers(self) -> Mapping[str, DriverInfo]:
         """Drivers by name."""
+        ...
+
+    async def check_owner(self, who: Identity) -> None:
+        """See that clusters of that user can run here; raises NotAllowed, with the mend, when they can't."""
         ...
 
     def wake(self, uid: str) -> None:

@@ -98,6 +98,26 @@ def build_spec(
     return spec.model_copy(update={"groups": groups})
 
 
+def guarded(spec: ClusterSpec, asked: Mapping[str, Any], config: Config) -> ClusterSpec:
+    """The spec as a user other than the daemon's own may have it: without a dashboard that is open to everybody.
+
+    Raises
+    ------
+    InvalidSpec
+        When a dashboard is asked for, and the profile does not say that everybody may read it.
+    """
+    profile = config.profile(spec.profile)
+    if profile is not None and profile.dashboard_open_to_every_local_user:
+        return spec
+    if asked.get("dashboard"):
+        words = (
+            "this daemon serves many users, and Dask's dashboard asks nobody who they are: leave it out, or have the "
+            "administrator set `dashboard_open_to_every_local_user` in a profile"
+        )
+        raise invalid([Problem("dashboard", words)])
+    return spec.model_copy(update={"dashboard": False})
+
+
 def new_cluster(name: str, spec: ClusterSpec, owner: Identity, now: float, *, uid: str | None = None) -> Cluster:
     """The record of a cluster that was just asked for; `now` in unix seconds; None: a new uid."""
     return Cluster(

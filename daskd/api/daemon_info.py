@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -18,9 +18,9 @@ from .translate import struct, timestamp
 
 
 class DaemonServicer(daemon_pb2_grpc.DaemonServiceServicer):
-    """Answers about the daemon; `listen` is where it can be reached."""
+    """Answers about the daemon; `listen` is where it can be reached, once it listens."""
 
-    def __init__(self, services: Services, listen: tuple[str, ...]) -> None:
+    def __init__(self, services: Services, listen: Sequence[str]) -> None:
         self._services = services
         self._listen = listen
 

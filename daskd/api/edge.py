@@ -14,10 +14,11 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError
 
-from daskd.model.errors import DaskdError, LimitExceeded, Unauthenticated
+from daskd.model.errors import DaskdError, LimitExceeded
 from daskd.security.authorize import Caller
-from daskd.security.tokens import Tokens
+from daskd.security.callers import UNIX_SOCKET, Callers
 
+from .history import Refusals
 from .status import REQUEST_ID_KEY, MalformedMessage, MessageTooLarge, refuse
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
@@ -26,7 +27,6 @@ OPEN_SERVICES = frozenset({"grpc.health.v1.Health", "grpc.reflection.v1alpha.Ser
 """Services that ask nobody who they are: they tell nothing of any cluster."""
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,64}", re.ASCII)
-_BEARER = "bearer "
 _MOST_CALLS_PER_USER = 250  # of the 1,000 that the server takes at once: nobody's watches shut the others out
 _CALLER: ContextVar[Caller] = ContextVar("daskd_caller")
 
@@ -54,15 +54,17 @@ class Edge(grpc.aio.ServerInterceptor):
 
     Parameters
     ----------
-    daemon_uid
-        The daemon's own uid.
+    callers
+        Tells who calls.
+    refusals
+        Told of every refused call.
     max_message_bytes
         The largest request. gRPC's own bound lies above it, since its answer names no reason.
     """
 
-    def __init__(self, tokens: Tokens, *, daemon_uid: int, max_message_bytes: int) -> None:
-        self._tokens = tokens
-        self._daemon_uid = daemon_uid
+    def __init__(self, callers: Callers, refusals: Refusals, *, max_message_bytes: int) -> None:
+        self._callers = callers
+        self._refusals = refusals
         self._max_message_bytes = max_message_bytes
         self._calls: Counter[int] = Counter()
 
@@ -118,8 +120,11 @@ class Edge(grpc.aio.ServerInterceptor):
         request_id = _request_id(metadata)
         # Every call is a task of its own, so what is bound here ends with it.
         structlog.contextvars.bind_contextvars(request_id=request_id, method=method, peer=_peer(context))
+        caller = None
         try:
-            caller = self._authenticated(metadata, context)
+            caller = await self._callers.identify(
+                metadata.get("authorization", ""), _peer(context), context.auth_context()
+            )
             _CALLER.set(caller)
             structlog.contextvars.bind_contextvars(user=caller.name, uid=caller.identity.uid)
             if isinstance(request, _Unreadable):
@@ -129,6 +134,7 @@ class Edge(grpc.aio.ServerInterceptor):
                 yield
         except DaskdError as error:
             log.info("call refused", reason=error.reason, **_loggable(error))
+            await self._refusals.tell(error, method, request, caller, _peer(context))
             await refuse(context, error, request_id)
         except grpc.aio.AbortError:
             raise
@@ -154,16 +160,6 @@ class Edge(grpc.aio.ServerInterceptor):
             self._calls[uid] -= 1
             if not self._calls[uid]:
                 del self._calls[uid]
-
-    def _authenticated(self, metadata: dict[str, str], context: grpc.aio.ServicerContext) -> Caller:
-        header = metadata.get("authorization", "")
-        if not header.lower().startswith(_BEARER):
-            raise Unauthenticated(
-                "the call bears no token: ask for one on the socket that ends in .auth, beside the API's, and send it "
-                "as `authorization: Bearer TOKEN`"
-            )
-        identity = self._tokens.lookup(header[len(_BEARER) :].strip())
-        return Caller(identity, _peer(context), self._daemon_uid)
 
 
 def _loggable(error: DaskdError) -> dict[str, Any]:
@@ -192,4 +188,4 @@ def _request_id(metadata: dict[str, str]) -> str:
 
 def _peer(context: grpc.aio.ServicerContext) -> str:
     peer = str(context.peer())
-    return "unix socket" if peer.startswith("unix") else peer
+    return UNIX_SOCKET if peer.startswith("unix") else peer

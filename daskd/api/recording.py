@@ -15,7 +15,8 @@ from daskd.model.spec import ClusterSpec
 from daskd.security.authorize import Caller, check_may_create
 from daskd_api.v1 import cluster_pb2 as pb
 
-from .create import build_spec, invalid, name_problems, new_cluster
+from .create import build_spec, guarded, invalid, name_problems, new_cluster
+from .history import from_caller
 from .services import Services
 from .translate import sparse_spec
 
@@ -42,6 +43,7 @@ async def record_cluster(services: Services, caller: Caller, request: pb.CreateC
         When the caller has a live cluster of that name.
     """
     check_may_create(caller)
+    await services.control.check_owner(caller.identity)
     if not _REQUEST_ID.fullmatch(request.request_id):
         words = "a request id has at most 64 printable ASCII characters: make another, such as a UUID"
         raise InvalidArgument(words, facts={"field": "request_id"}, problems=[Problem("request_id", words)])
@@ -56,8 +58,11 @@ async def record_cluster(services: Services, caller: Caller, request: pb.CreateC
 
 def _checked_spec(services: Services, caller: Caller, request: pb.CreateClusterRequest) -> ClusterSpec:
     problems = name_problems(request.name)
+    asked = sparse_spec(request.spec)
     try:
-        spec = build_spec(sparse_spec(request.spec), services.config, services.control.drivers, caller.identity)
+        spec = build_spec(asked, services.config, services.control.drivers, caller.identity)
+        if caller.identity.uid != services.daemon_uid:
+            spec = guarded(spec, asked, services.config)
     except InvalidSpec as error:
         raise invalid([*problems, *error.problems]) from None
     if problems:
@@ -69,7 +74,9 @@ async def _would_be(services: Services, caller: Caller, name: str, spec: Cluster
     if name and await services.store.find(caller.name, name) is not None:
         raise _taken(name)
     await _check_limits(services, caller, name)
-    return new_cluster(name or new_cluster_name(), spec, caller.identity, services.clock(), uid="")
+    cluster = new_cluster(name or new_cluster_name(), spec, caller.identity, services.clock(), uid="")
+    await services.check_quotas(None, cluster)
+    return cluster
 
 
 async def _record(
@@ -89,7 +96,8 @@ async def _stored(
 ) -> tuple[Cluster, bool]:
     for attempt in range(_MOST_NAMES_TRIED):
         cluster = new_cluster(request.name or new_cluster_name(), spec, caller.identity, services.clock())
-        event = _created_event(cluster)
+        await _check_quotas(services, caller, request.name, cluster)
+        (event,) = from_caller([_created_event(cluster)], caller)
         try:
             return await services.store.create(
                 cluster, request_id=request.request_id, event=event, named=bool(request.name)
@@ -119,6 +127,12 @@ async def _check_limits(services: Services, caller: Caller, name: str) -> None:
             "administrator to raise `limits.max_clusters_total`",
             facts={"used": str(total), "allowed": str(limits.max_clusters_total)},
         )
+
+
+async def _check_quotas(services: Services, caller: Caller, name: str, cluster: Cluster) -> None:
+    # as with the limits: a repeat of the same request adds nothing
+    if not name or await services.store.find(caller.name, name) is None:
+        await services.check_quotas(None, cluster)
 
 
 def _created_event(cluster: Cluster) -> NewEvent:

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from daskd.config import Config
+from daskd.control.quota import check_quotas, is_limited
+from daskd.model.cluster import Cluster
+from daskd.security.lasting_tokens import LastingTokens
 from daskd.security.tokens import Tokens
 from daskd.store import Store
 
@@ -44,12 +47,14 @@ class Services:
     stopping
         Set when the daemon stops: long streams end then.
     creating
-        Held while a cluster is counted against the limits and recorded, so that two calls can't both be the last.
+        Held while a cluster is counted against the limits and recorded, or grows, so that two calls can't both be
+        the last.
     """
 
     store: Store
     control: Control
     tokens: Tokens
+    lasting_tokens: LastingTokens
     config: Config
     about: About
     daemon_uid: int
@@ -57,6 +62,20 @@ class Services:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     creating: asyncio.Lock = field(default_factory=asyncio.Lock)
     _under_way: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    async def check_quotas(self, before: Cluster | None, after: Cluster) -> None:
+        """See that a cluster may be made (`before` is None) or grow, by what its owner's others take.
+
+        Raises
+        ------
+        LimitExceeded
+            Naming what is used, what is asked for, and what is allowed.
+        """
+        if not is_limited(self.config, after.spec.profile):
+            return
+        live = await self.store.live()
+        others = [each for each in live if each.owner_uid == after.owner_uid and each.uid != after.uid]
+        check_quotas(self.config, others, before, after)
 
     async def to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
         """Run what must not be left by half when the caller goes away: recorded, but not woken.

@@ -21,6 +21,7 @@ _CODES: dict[type[errors.DaskdError], grpc.StatusCode] = {
     errors.ClusterNotFound: grpc.StatusCode.NOT_FOUND,
     errors.GroupNotFound: grpc.StatusCode.NOT_FOUND,
     errors.WorkerNotFound: grpc.StatusCode.NOT_FOUND,
+    errors.TokenNotFound: grpc.StatusCode.NOT_FOUND,
     errors.ClusterExists: grpc.StatusCode.ALREADY_EXISTS,
     errors.ClusterNotRunning: grpc.StatusCode.FAILED_PRECONDITION,
     errors.SchedulerUnreachable: grpc.StatusCode.UNAVAILABLE,

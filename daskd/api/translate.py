@@ -11,6 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from daskd.model.access import Grant
 from daskd.model.cluster import Adaptive, Cluster, End, Group, Scheduler
 from daskd.model.event import Event
 from daskd.model.spec import AdaptivePolicy, ClusterSpec, HeldWorkPolicy, WorkerGroupSpec
@@ -175,8 +176,11 @@ def _shown_environment(environment: Mapping[str, str], with_values: bool) -> dic
     return {name: value if with_values else "" for name, value in environment.items()}
 
 
-def cluster_message(cluster: Cluster, *, with_values: bool) -> pb.Cluster:
-    """A cluster; `with_values` is for its owner, who alone sees the values of environment variables."""
+def cluster_message(cluster: Cluster, *, with_values: bool, with_grants: bool = False) -> pb.Cluster:
+    """A cluster; `with_values` is for its owner, who alone sees the values of environment variables.
+
+    `with_grants` is for those who may change whom it is shared with.
+    """
     message = pb.Cluster(
         uid=cluster.uid,
         name=cluster.name,
@@ -195,9 +199,15 @@ def cluster_message(cluster: Cluster, *, with_values: bool) -> pb.Cluster:
         idle_since=timestamp(cluster.idle_since),
         delete_requested=bool(cluster.stop) and not cluster.failed,
     )
+    if with_grants:
+        message.grants.extend(_grant_message(grant) for grant in cluster.grants)
     if cluster.adaptive is not None:
         message.adaptive.CopyFrom(_adaptive_message(cluster.adaptive))
     return message
+
+
+def _grant_message(grant: Grant) -> pb.Grant:
+    return pb.Grant(who=grant.who, right=pb.Right.Value(f"RIGHT_{grant.right.name}"))
 
 
 def _scheduler_message(scheduler: Scheduler) -> pb.SchedulerStatus:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from daskd.model.cluster import Cluster
 from daskd.model.errors import InvalidArgument
 from daskd.model.event import Change
 from daskd.security.authorize import Caller, may_see, resolve
-from daskd.store import ClusterQuery
 from daskd_api.v1 import cluster_pb2 as pb
 
+from .listing import shown_to, visible
 from .marks import Mark, read_mark, write_mark
 from .services import Services
 from .streams import stopped, unless_stopping
-from .translate import cluster_message, event_message
+from .translate import event_message
 
 _KIND = "watch"
 _PAGE = 100  # as much as a slow client makes us hold
@@ -70,8 +70,7 @@ class Watch:
             return
         token = ""
         while True:
-            owner = None if self.caller.is_admin else self.caller.name
-            page = await store.list(ClusterQuery(owner=owner, limit=_PAGE, after=token))
+            page = await store.list(replace(visible(self.caller), limit=_PAGE, after=token))
             for cluster in page.items:
                 if may_see(self.caller, cluster):
                     yield cluster
@@ -94,7 +93,7 @@ class Watch:
         return answer
 
     def _shown(self, cluster: Cluster) -> pb.Cluster:
-        return cluster_message(cluster, with_values=self.caller.owns(cluster))
+        return shown_to(self.caller, cluster)
 
     def _token(self, revision: int) -> str:
         return write_mark(Mark(_KIND, self.only, revision), self.services.store.state_id)

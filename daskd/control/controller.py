@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 
 import structlog
 
-from daskd.drivers.protocol import Driver, Site, Snapshot
+from daskd.drivers.protocol import Driver, Site
 from daskd.model.cluster import Cluster
-from daskd.model.errors import ClusterNotRunning, SchedulerUnreachable
+from daskd.model.errors import ClusterNotRunning, DaskdError, NotAllowed, SchedulerUnreachable
+from daskd.model.identity import Identity
 from daskd.model.views import Connection, DriverInfo, HeldWorkView, LogLine, WorkerView
 from daskd.security.vault import Vault
 from daskd.store import Store
@@ -22,11 +22,10 @@ from .idle import IdleWatch
 from .leftovers import clear_leftovers
 from .link import HubState, Link, LinkError
 from .log_reader import LogReader
-from .observer import Observer
 from .reconciler import Reconciler
 from .retention import Keep, Retention
 from .settings import Settings
-from .strays import Strays
+from .sites import Sites
 from .workers import views
 
 log = structlog.get_logger(__name__)
@@ -36,12 +35,16 @@ FRESH_TIMEOUT = 3.0
 
 
 class Controller:
-    """Runs a reconciler for every live cluster of one site.
+    """Runs a reconciler for every live cluster.
 
     Parameters
     ----------
-    driver, site
+    driver
         Where instances are launched.
+    open_site
+        Opens the driver as the user of that uid.
+    daemon_uid
+        The daemon's own: its site is observed always, for on it everything that bears the daemon's mark shows.
     drivers
         All drivers, as the API shows them.
     keep
@@ -53,7 +56,8 @@ class Controller:
         *,
         store: Store,
         driver: Driver,
-        site: Site,
+        open_site: Callable[[int], Awaitable[Site]],
+        daemon_uid: int,
         drivers: Mapping[str, DriverInfo],
         vault: Vault,
         settings: Settings,
@@ -62,30 +66,33 @@ class Controller:
         self.drivers = drivers
         self._store = store
         self._driver = driver
-        self._site = site
+        self._daemon_uid = daemon_uid
         self._vault = vault
         self._settings = settings
         self._keep = keep
+        self._sites = Sites(open_site, settings, self._instances)
         self._reconcilers: dict[str, Reconciler] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._observer = Observer(site, self._saw_strays, settings.driver_timeout)
-        self._strays = Strays(settings.orphan_grace, time.time())
         self._background: set[asyncio.Task[None]] = set()
         self._retention: Retention | None = None
 
     async def start(self) -> None:
-        """Take up every live cluster."""
+        """Take up every live cluster. One that can't be is told in the log, and holds up no other."""
         for cluster in await self._store.live():
-            await self.created(cluster)
-        self._spawn(self._observer.run(), "observer")
-        self._spawn(clear_leftovers(self._store, self._site, self._vault), "leftovers")
+            try:
+                await self.created(cluster)
+            except (DaskdError, OSError) as error:
+                log.error("a cluster can't be taken up", cluster=cluster.uid, owner=cluster.owner, error=str(error))
+        await self._sites.hold(self._daemon_uid)
+        self._spawn(clear_leftovers(self._store, self._sites.of, self._vault), "leftovers")
         self._spawn(IdleWatch(self._store, self._idle_since, self.wake).run(), "idle time-outs")
-        self._retention = Retention(self._store, self._site, self._keep)
+        self._retention = Retention(self._store, self._sites.of, self._keep)
         self._spawn(self._retention.run(), "retention")
 
     def configure(self, settings: Settings, keep: Keep) -> None:
         """Go by another configuration from now on; what was begun under the old one is not begun anew."""
         self._settings, self._keep = settings, keep
+        self._sites.settings = settings
         if self._retention is not None:
             self._retention.keep = keep
         for reconciler in self._reconcilers.values():
@@ -100,7 +107,7 @@ class Controller:
         for task in tasks:
             with suppress(asyncio.CancelledError):
                 await task
-        await self._site.close()
+        await self._sites.close()
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -115,22 +122,25 @@ class Controller:
 
     async def created(self, cluster: Cluster) -> None:
         """Start the reconciler of a cluster."""
+        owned = await self._sites.hold(cluster.owner_uid)
         if cluster.uid in self._tasks:
+            self._sites.release(cluster.owner_uid)
             return
         reconciler = Reconciler(
             cluster.uid,
             store=self._store,
-            site=self._site,
-            observer=self._observer,
+            site=owned.site,
+            observer=owned.observer,
             settings=self._settings,
             acts=lambda of: Acts(of, self._driver, self._vault),
         )
         self._reconcilers[cluster.uid] = reconciler
         task = asyncio.create_task(reconciler.run(), name=f"reconciler of {cluster.uid}")
         self._tasks[cluster.uid] = task
-        task.add_done_callback(lambda done: self._ended(cluster.uid, done))
+        task.add_done_callback(lambda done: self._ended(cluster.uid, cluster.owner_uid, done))
 
-    def _ended(self, uid: str, task: asyncio.Task[None]) -> None:
+    def _ended(self, uid: str, owner_uid: int, task: asyncio.Task[None]) -> None:
+        self._sites.release(owner_uid)
         self._reconcilers.pop(uid, None)
         self._tasks.pop(uid, None)
         if not task.cancelled() and (error := task.exception()):
@@ -141,21 +151,23 @@ class Controller:
         if reconciler := self._reconcilers.get(uid):
             reconciler.wake()
 
-    def _saw_strays(self, snapshot: Snapshot) -> None:
-        if snapshot.strays:
-            self._spawn(self._weigh(snapshot), "strays")
-
-    async def _weigh(self, snapshot: Snapshot) -> None:
+    async def _instances(self) -> set[str]:
         # by the store: a cluster whose reconciler could not load it yet has no orphans
-        known = {
-            instance.id for cluster in await self._store.live() for instance in await self._store.instances(cluster.uid)
-        }
-        new, orphans = self._strays.look(snapshot.strays, known, snapshot.begun)
-        for handle in new:
-            log.warning("found what no cluster owns", instance=handle.id, will_be_ended=self._settings.end_orphans)
-        if orphans and self._settings.end_orphans:
-            log.warning("ending what no cluster owns", instances=[handle.id for handle in orphans])
-            await self._site.terminate(orphans)
+        live = await self._store.live()
+        return {instance.id for cluster in live for instance in await self._store.instances(cluster.uid)}
+
+    async def check_owner(self, who: Identity) -> None:
+        """See that clusters of that user can run here.
+
+        Raises
+        ------
+        NotAllowed
+            When they can't; the words say why and what to do.
+        """
+        site = await self._sites.of(who.uid)
+        health = await site.check()
+        if not health.usable:
+            raise NotAllowed(health.words, facts={"user": who.name})
 
     async def _idle_since(self, uid: str) -> float | None:
         state = await self._state(uid, last=False)
@@ -181,7 +193,9 @@ class Controller:
         self, cluster: Cluster, *, scheduler: bool, worker: str, follow: bool, tail: int | None, since: float | None
     ) -> AsyncIterator[list[LogLine]]:
         """Lines of the cluster's logs."""
-        reader = LogReader(self._store, self._site, cluster, scheduler=scheduler, worker=worker, tail=tail, since=since)
+        reader = LogReader(
+            self._store, self._sites.of, cluster, scheduler=scheduler, worker=worker, tail=tail, since=since
+        )
         return reader.read(follow=follow)
 
     async def connection(self, cluster: Cluster) -> Connection:

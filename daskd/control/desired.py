@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from daskd.model.access import Grant
 from daskd.model.cluster import Adaptive, Cluster
 from daskd.model.errors import ClusterNotRunning, GroupNotFound, InvalidArgument, LimitExceeded, Problem
 from daskd.model.event import NewEvent
 from daskd.model.problems import not_there
 from daskd.model.spec import AdaptivePolicy
+
+MOST_GRANTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,37 @@ def deleted(cluster: Cluster, *, actor: str) -> Step:
         return Step(cluster)
     words = f"deleted by {actor}"
     return Step(replace(cluster, stop=words), (NewEvent("DELETE_REQUESTED", words, actor),))
+
+
+def shared(cluster: Cluster, grant: Grant, *, actor: str) -> Step:
+    """A cluster that is shared with one more; who had a right before has this one instead.
+
+    Raises
+    ------
+    LimitExceeded
+        When it is shared with very many already.
+    """
+    if grant in cluster.grants:
+        return Step(cluster)
+    others = tuple(each for each in cluster.grants if each.subject != grant.subject)
+    if len(others) >= MOST_GRANTS:
+        raise LimitExceeded(
+            f"cluster {cluster.name!r} is shared with {len(others)} users and groups, and {MOST_GRANTS} are allowed: "
+            "share it with a group",
+            facts={"used": str(len(others)), "allowed": str(MOST_GRANTS)},
+        )
+    words = f"shared with {grant.who}, who may {grant.right.value} it"
+    facts = {"who": grant.who, "right": grant.right.value}
+    return Step(replace(cluster, grants=(*others, grant)), (NewEvent("SHARED", words, actor, facts),))
+
+
+def unshared(cluster: Cluster, who: str, *, actor: str) -> Step:
+    """A cluster that is not shared with that user or group (any more)."""
+    left = tuple(grant for grant in cluster.grants if grant.who != who)
+    if left == cluster.grants:
+        return Step(cluster)
+    event = NewEvent("UNSHARED", f"no longer shared with {who}", actor, {"who": who})
+    return Step(replace(cluster, grants=left), (event,))
 
 
 def check_lives(cluster: Cluster) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import structlog
 
 from daskd.drivers.protocol import Site
+from daskd.model.errors import DaskdError
 from daskd.security.vault import Vault
 from daskd.store import Store
 
 log = structlog.get_logger(__name__)
 
 
-async def clear_leftovers(store: Store, site: Site, vault: Vault) -> None:
-    """Clean up what has credentials and does not live.
+async def clear_leftovers(store: Store, site_of: Callable[[int], Awaitable[Site]], vault: Vault) -> None:
+    """Clean up what has credentials and does not live; `site_of` answers with the site of the user of that uid.
 
     A cluster's end is recorded before it is cleaned up, and one that has ended gets no reconciler any more.
     Credentials go last, so that they tell of what is left.
@@ -24,9 +27,12 @@ async def clear_leftovers(store: Store, site: Site, vault: Vault) -> None:
         if uid in live:
             continue
         try:
-            await site.unstage(uid)
+            # one without a record is forgotten, and with it its files: records go last
+            if (cluster := await store.get(uid)) is not None:
+                site = await site_of(cluster.owner_uid)
+                await site.unstage(uid)
             await vault.forget(uid)
-        except OSError as error:
+        except (DaskdError, OSError) as error:
             log.error("what an ended cluster left could not be removed; the next start tries again", error=str(error))
         else:
             log.info("removed what an ended cluster left", cluster=uid)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from daskd.drivers.protocol import Site
 from daskd.model.cluster import Cluster, Instance, Role
@@ -21,6 +21,8 @@ class LogReader:
 
     Parameters
     ----------
+    site_of
+        The site of the user of that uid.
     scheduler, worker
         The scheduler's only; one worker's only, by its name or its instance's id; neither: all.
     tail
@@ -32,7 +34,7 @@ class LogReader:
     def __init__(
         self,
         store: Store,
-        site: Site,
+        site_of: Callable[[int], Awaitable[Site]],
         cluster: Cluster,
         *,
         scheduler: bool,
@@ -41,7 +43,7 @@ class LogReader:
         since: float | None,
     ) -> None:
         self._store = store
-        self._site = site
+        self._site_of = site_of
         self._cluster = cluster
         self._scheduler = scheduler
         self._worker = worker
@@ -104,6 +106,7 @@ class LogReader:
     async def _lines(self, instance: Instance) -> AsyncIterator[list[LogLine]]:
         source = instance.group or "scheduler"
         cursor = self._cursors.get(instance.id, "")
-        async for chunk in self._site.logs(instance.handle, cursor, self._since):
+        site = await self._site_of(self._cluster.owner_uid)
+        async for chunk in site.logs(instance.handle, cursor, self._since):
             self._cursors[instance.id] = chunk.cursor
             yield [LogLine(seconds, instance.id, source, instance.workers, text) for seconds, text in chunk.lines]

@@ -22,6 +22,7 @@ def merge(current: Cluster, before: Cluster, after: Cluster) -> Cluster:
         after,
         spec=current.spec,
         stop=current.stop or after.stop,
+        grants=current.grants,
         adaptive=after.adaptive if adapts else current.adaptive,
         groups=tuple(_group(group, current, before, adapts) for group in after.groups),
         next_ordinal=max(current.next_ordinal, after.next_ordinal),

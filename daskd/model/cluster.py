@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import Any
 
+from .access import Grant
 from .spec import AdaptivePolicy, ClusterSpec
 
 
@@ -228,7 +229,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A cluster's record. Desired: `spec`, `groups[*].desired`, `adaptive`, `stop`. The rest is observed.
+    """A cluster's record. Desired: `spec`, `groups[*].desired`, `adaptive`, `stop`, `grants`. The rest is observed.
 
     Attributes
     ----------
@@ -236,6 +237,8 @@ class Cluster:
         Why it shall end ("deleted by ann", "idle for 1 h"); empty: it shall run.
     failed
         It shall end because it could not be kept up: it rests as FAILED.
+    grants
+        Whom it is shared with.
     next_ordinal
         The next instance's ordinal.
     revision
@@ -255,6 +258,7 @@ class Cluster:
     ended: float | None = None
     stop: str = ""
     failed: bool = False
+    grants: tuple[Grant, ...] = ()
     groups: tuple[Group, ...] = ()
     adaptive: Adaptive | None = None
     scheduler: Scheduler = Scheduler()

@@ -102,6 +102,12 @@ class Unauthenticated(DaskdError):
     reason = "UNAUTHENTICATED"
 
 
+class TokenNotFound(DaskdError):
+    """No such token, or none that the caller may end."""
+
+    reason = "TOKEN_NOT_FOUND"
+
+
 class ResumeTokenExpired(DaskdError):
     """The changes after that token are not kept any more."""
 

@@ -19,6 +19,8 @@ class Identity:
         The home directory.
     shell
         The login shell.
+    groups
+        Names of the groups that the user is in.
     """
 
     name: str
@@ -26,3 +28,14 @@ class Identity:
     gid: int
     home: str
     shell: str = "/bin/sh"
+    groups: tuple[str, ...] = ()
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """What a grant may call this user: by uid, and by each group."""
+        return (f"uid:{self.uid}", *(f"@{group}" for group in self.groups))
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this machine has a user of that uid."""
+        return self.name != f"uid:{self.uid}"

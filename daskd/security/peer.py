@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import grp
+import os
 import pwd
 import socket
 import struct
+from contextlib import suppress
 
 from daskd.model.identity import Identity
 
@@ -32,4 +35,20 @@ def identity_of(uid: int) -> Identity:
         user = pwd.getpwuid(uid)
     except KeyError:
         return Identity(name=f"uid:{uid}", uid=uid, gid=uid, home="/")
-    return Identity(name=user.pw_name, uid=uid, gid=user.pw_gid, home=user.pw_dir, shell=user.pw_shell or "/bin/sh")
+    return Identity(
+        name=user.pw_name,
+        uid=uid,
+        gid=user.pw_gid,
+        home=user.pw_dir,
+        shell=user.pw_shell or "/bin/sh",
+        groups=_group_names(user),
+    )
+
+
+def _group_names(user: pwd.struct_passwd) -> tuple[str, ...]:
+    names = []
+    for gid in os.getgrouplist(user.pw_name, user.pw_gid):
+        # a group of the list that the name service does not know has no name to be called by
+        with suppress(KeyError):
+            names.append(grp.getgrgid(gid).gr_name)
+    return tuple(names)

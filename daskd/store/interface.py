@@ -11,6 +11,7 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from daskd.model.cluster import Cluster, Instance, Phase
 from daskd.model.event import Change, Event, NewEvent
+from daskd.model.token import Token
 
 T = TypeVar("T")
 
@@ -31,6 +32,8 @@ class ClusterQuery:
         Only this user's; None: everybody's.
     phases
         Only those in one of these phases; empty: in any.
+    shared_with
+        With `owner`: those too that are shared with one of these (`Identity.subjects`), whoever owns them.
     name_prefix
         Only those whose name begins so.
     include_ended
@@ -42,6 +45,7 @@ class ClusterQuery:
     """
 
     owner: str | None = None
+    shared_with: frozenset[str] = frozenset()
     phases: frozenset[Phase] = frozenset()
     name_prefix: str = ""
     include_ended: bool = False
@@ -200,6 +204,26 @@ class Store(Protocol):
         ValueError
             When what cannot be stored, or would change an identity, is given: a mistake of the caller's.
         """
+        ...
+
+    async def note(self, event: NewEvent) -> None:
+        """Record an event that is no cluster's but the daemon's own; `events("")` has them."""
+        ...
+
+    async def put_token(self, token: Token, secret_hash: str) -> None:
+        """Record a token under the hash of its secret; those that have expired by its creation are forgotten."""
+        ...
+
+    async def token(self, secret_hash: str) -> Token | None:
+        """The token whose secret has that hash, expired or not."""
+        ...
+
+    async def tokens(self, uid: int | None) -> builtins.list[Token]:
+        """The tokens of one user, or (None) of all, oldest first."""
+        ...
+
+    async def forget_token(self, token_id: str) -> bool:
+        """Forget a token; whether there was one."""
         ...
 
     async def instances(self, uid: str, *, include_ended: bool = False) -> builtins.list[Instance]:

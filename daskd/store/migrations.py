@@ -51,7 +51,28 @@ _FIRST = (
     "CREATE INDEX changes_cluster ON changes (cluster, revision)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+_SECOND = (
+    # what a cluster's record says of whom it is shared with, to be searched by
+    """CREATE TABLE grants (
+        subject TEXT NOT NULL,
+        cluster TEXT NOT NULL REFERENCES clusters (uid) ON DELETE CASCADE,
+        PRIMARY KEY (subject, cluster)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX grants_cluster ON grants (cluster)",
+    # secret: the hash of the token's, which is nowhere itself
+    """CREATE TABLE tokens (
+        id TEXT PRIMARY KEY,
+        secret TEXT NOT NULL UNIQUE,
+        uid INTEGER NOT NULL,
+        expires REAL NOT NULL,
+        format INTEGER NOT NULL,
+        record TEXT NOT NULL
+    ) WITHOUT ROWID""",
+    "CREATE INDEX tokens_uid ON tokens (uid)",
+    "CREATE INDEX tokens_expires ON tokens (expires)",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND)
 """The statements that lead from schema N to N + 1, at place N."""
 
 SCHEMA_VERSION = len(MIGRATIONS)

@@ -18,6 +18,8 @@ _SEAL = 16  # with the position 24 bytes, hence 32 characters of base64 without 
 
 def _seal(key: bytes, position: bytes, query: ClusterQuery) -> bytes:
     about = [query.owner, sorted(phase.value for phase in query.phases), query.name_prefix, query.include_ended]
+    if query.shared_with:
+        about.append(sorted(query.shared_with))
     return hmac.digest(key, position + json.dumps(about).encode(), hashlib.sha256)[:_SEAL]
 
 

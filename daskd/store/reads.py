@@ -13,6 +13,7 @@ from .paging import page_position, page_token
 from .rows import decode_change, decode_cluster, decode_event, decode_instance
 
 _MOST_INTEGER = (1 << 63) - 1  # of SQLite
+_MOST_SUBJECTS = 500  # of the 999 values that a statement may have
 _CLUSTER = "SELECT uid, record, format FROM clusters"
 _CHANGE = "SELECT revision, cluster, time, event, format FROM changes"
 
@@ -82,8 +83,11 @@ def _conditions(query: ClusterQuery, position: int | None) -> tuple[str, list[st
     conditions = ["seq < ?"]
     values: list[str | int] = [_MOST_INTEGER if position is None else position]
     if query.owner is not None:
-        conditions.append("owner = ?")
-        values.append(query.owner)
+        subjects = sorted(query.shared_with)[:_MOST_SUBJECTS]
+        marks = ", ".join("?" * len(subjects))
+        shared = f"SELECT cluster FROM grants WHERE subject IN ({marks})"  # noqa: S608 - question marks alone
+        conditions.append(f"(owner = ? OR uid IN ({shared}))")
+        values.extend((query.owner, *subjects))
     if query.phases:
         conditions.append(f"phase IN ({', '.join('?' * len(query.phases))})")
         values.extend(sorted(phase.value for phase in query.phases))

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from daskd.model.cluster import Cluster, Instance
 from daskd.model.errors import StateUnusable
 from daskd.model.event import Change, Event, NewEvent
+from daskd.model.token import Token
 
 FORMAT = 1
 """The format in which records are written. Older ones are read, newer ones refused."""
@@ -30,6 +31,7 @@ class _EventBody:
 
 _CLUSTER = TypeAdapter(Cluster)
 _INSTANCE = TypeAdapter(Instance)
+_TOKEN = TypeAdapter(Token)
 _EVENT = TypeAdapter(_EventBody)
 
 
@@ -108,15 +110,38 @@ def decode_instance(row: tuple[Any, ...]) -> Instance:
     return _decode(_INSTANCE, text, version, f"the record of instance {instance_id}")
 
 
-def encode_event(cluster: Cluster, event: NewEvent) -> str:
-    """An event of that cluster as text.
+def encode_token(token: Token) -> str:
+    """A token as text.
 
     Raises
     ------
     ValueError
         When a field holds what its type doesn't allow or JSON can't hold.
     """
-    body = _EventBody(cluster.name, cluster.owner, event.actor, event.type, event.message, event.facts)
+    return _encode(_TOKEN, token)
+
+
+def decode_token(row: tuple[Any, ...]) -> Token:
+    """The token of a row (id, record, format).
+
+    Raises
+    ------
+    StateUnusable
+        When it can't be read.
+    """
+    token_id, text, version = row
+    return _decode(_TOKEN, text, version, f"the record of token {token_id}")
+
+
+def encode_event(cluster_name: str, owner: str, event: NewEvent) -> str:
+    """An event of that cluster as text; both names are empty for one of the daemon's own.
+
+    Raises
+    ------
+    ValueError
+        When a field holds what its type doesn't allow or JSON can't hold.
+    """
+    body = _EventBody(cluster_name, owner, event.actor, event.type, event.message, event.facts)
     return _encode(_EVENT, body)
 
 

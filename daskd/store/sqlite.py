@@ -13,8 +13,9 @@ from typing import TypeVar
 from daskd.model.cluster import Cluster, Instance
 from daskd.model.errors import StateUnusable
 from daskd.model.event import Change, Event, NewEvent
+from daskd.model.token import Token
 
-from . import reads, writes
+from . import reads, tokens, writes
 from .database import Meta, copy_database, open_database
 from .directory import StateDirectory
 from .failures import explained
@@ -160,6 +161,26 @@ class SqliteStore(Store):
     ) -> Cluster:
         """See `Store.update`."""
         return await self._write(lambda db: writes.update(db, uid, change, instances, forget, events, self._clock()))
+
+    async def note(self, event: NewEvent) -> None:
+        """See `Store.note`."""
+        await self._write(lambda db: writes.note(db, event, self._clock()))
+
+    async def put_token(self, token: Token, secret_hash: str) -> None:
+        """See `Store.put_token`."""
+        await self._write(lambda db: tokens.put(db, token, secret_hash))
+
+    async def token(self, secret_hash: str) -> Token | None:
+        """See `Store.token`."""
+        return await self._read(lambda db: tokens.find(db, secret_hash))
+
+    async def tokens(self, uid: int | None) -> builtins.list[Token]:
+        """See `Store.tokens`."""
+        return await self._read(lambda db: tokens.listed(db, uid))
+
+    async def forget_token(self, token_id: str) -> bool:
+        """See `Store.forget_token`."""
+        return await self._write(lambda db: tokens.forget(db, token_id))
 
     async def instances(self, uid: str, *, include_ended: bool = False) -> builtins.list[Instance]:
         """See `Store.instances`."""

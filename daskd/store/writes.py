@@ -56,10 +56,16 @@ def _refuse_namesake(db: sqlite3.Connection, cluster: Cluster) -> None:
         )
 
 
+def note(db: sqlite3.Connection, event: NewEvent, now: float) -> None:
+    """Append an event of no cluster; see `Store.note`."""
+    text = encode_event("", "", event)
+    db.execute("INSERT INTO changes (cluster, time, event, format) VALUES ('', ?, ?, ?)", (now, text, FORMAT))
+
+
 def _append_changes(db: sqlite3.Connection, cluster: Cluster, events: Sequence[NewEvent], now: float) -> int:
     """Number what happened to the cluster, an event each, or one change that no event tells. The newest revision."""
     revision = 0
-    texts: list[str | None] = [encode_event(cluster, event) for event in events]
+    texts: list[str | None] = [encode_event(cluster.name, cluster.owner, event) for event in events]
     for text in texts or [None]:
         cursor = db.execute(
             "INSERT INTO changes (cluster, time, event, format) VALUES (?, ?, ?, ?)", (cluster.uid, now, text, FORMAT)
@@ -86,12 +92,22 @@ def update(
     new_events = events(current, changed) if callable(events) else events
     # Compared as written: a tuple where JSON reads back a list is no change.
     differs = encode_cluster(changed) != encode_cluster(current)
+    _put_grants(db, current, changed)
     differs |= _put_instances(db, uid, instances)
     differs |= _delete_instances(db, uid, forget)
     if not differs and not new_events:
         return current
     revision = _append_changes(db, changed, new_events, now)
     return _put_cluster(db, replace(changed, revision=revision, updated=now))
+
+
+def _put_grants(db: sqlite3.Connection, current: Cluster, changed: Cluster) -> None:
+    """Keep the index of who a cluster is shared with equal to its record."""
+    before, after = ({grant.subject for grant in cluster.grants} for cluster in (current, changed))
+    for subject in before - after:
+        db.execute("DELETE FROM grants WHERE subject = ? AND cluster = ?", (subject, changed.uid))
+    for subject in after - before:
+        db.execute("INSERT INTO grants (subject, cluster) VALUES (?, ?)", (subject, changed.uid))
 
 
 def _check_identity(current: Cluster, changed: Cluster) -> None:

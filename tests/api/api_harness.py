@@ -7,6 +7,8 @@ import json
 import os
 import pwd
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,15 +24,17 @@ from daskd.api.server import ApiServer, build_server
 from daskd.api.services import About, Services
 from daskd.config import Config
 from daskd.model.cluster import Cluster
-from daskd.model.errors import Problem, WorkerNotFound
+from daskd.model.errors import NotAllowed, Problem, WorkerNotFound
 from daskd.model.identity import Identity
 from daskd.model.spec import WorkerGroupSpec
 from daskd.model.views import Connection, DriverInfo, HeldWorkView, LogLine, WorkerState, WorkerView
+from daskd.security.lasting_tokens import LastingTokens
 from daskd.security.tokens import Tokens
 from daskd.store import SqliteStore
-from daskd_api.v1 import cluster_pb2_grpc, daemon_pb2_grpc
+from daskd_api.v1 import cluster_pb2_grpc, daemon_pb2_grpc, token_pb2_grpc
 
 USER = pwd.getpwuid(os.geteuid()).pw_name
+OTHER_UID = 65534
 MACHINE_ID = "0123456789abcdef0123456789abcdef"
 
 
@@ -79,9 +83,14 @@ class RecordingControl:
     drivers: dict[str, DriverInfo] = field(default_factory=lambda: dict(DRIVERS))
     started: list[str] = field(default_factory=list)
     started_in: list[dict[str, Any]] = field(default_factory=list)
+    unusable: set[int] = field(default_factory=set)
     woken: list[str] = field(default_factory=list)
     logs_asked: list[dict[str, Any]] = field(default_factory=list)
     following: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def check_owner(self, who: Identity) -> None:
+        if who.uid in self.unusable:
+            raise NotAllowed("its home is missing: create it", facts={"user": who.name})
 
     def wake(self, uid: str) -> None:
         self.woken.append(uid)
@@ -132,6 +141,10 @@ class Api:
         return cluster_pb2_grpc.ClusterServiceStub(self.channel)
 
     @property
+    def tokens(self) -> token_pb2_grpc.TokenServiceStub:
+        return token_pb2_grpc.TokenServiceStub(self.channel)
+
+    @property
     def daemon(self) -> daemon_pb2_grpc.DaemonServiceStub:
         return daemon_pb2_grpc.DaemonServiceStub(self.channel)
 
@@ -151,9 +164,10 @@ async def start_api(directory: Path, config: Config | None = None, clock: Callab
     store = await SqliteStore.open(directory / "state", machine_id=MACHINE_ID, clock=clock)
     control = RecordingControl()
     about = About("1.2.3", "1.0.0", clock(), os.getpid(), "here", 1)
-    services = Services(store, control, Tokens(clock), config, about, os.geteuid(), clock)
+    lasting = LastingTokens(store, clock)
+    services = Services(store, control, Tokens(clock), lasting, config, about, os.geteuid(), clock)
     path = directory / "s"
-    server = build_server(services, [f"unix:{path}"])
+    server = build_server(services, [f"unix:{path}", *config.daemon.listen])
     await server.start()
     token = (await asyncio.to_thread(ask_token, path))["token"]
     channel = grpc.aio.insecure_channel(f"unix:{path}", options=[("grpc.max_send_message_length", -1)])
@@ -166,6 +180,26 @@ def ask_token(path: Path) -> dict[str, Any]:
         connection.settimeout(20)
         connection.connect(f"{path}.auth")
         return dict(json.loads(connection.makefile().readline()))
+
+
+# Becomes the other user only once it runs, so that it needs no right to our interpreter's folder.
+ASK = """
+import json, os, socket, sys
+os.setgroups([]); os.setgid(int(sys.argv[2])); os.setuid(int(sys.argv[2]))
+with socket.socket(socket.AF_UNIX) as api:
+    api.connect(sys.argv[1])
+with socket.socket(socket.AF_UNIX) as exchange:
+    exchange.settimeout(20)
+    exchange.connect(sys.argv[1] + ".auth")
+    sys.stdout.write(exchange.makefile().readline())
+"""
+
+
+def ask_token_as(path: Path, uid: int) -> str:
+    """The token that another user is given; only root can ask so."""
+    command = [sys.executable, "-S", "-c", ASK, str(path), str(uid)]
+    done = subprocess.run(command, check=True, capture_output=True, timeout=60)
+    return str(json.loads(done.stdout)["token"])
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from api_harness import Api, start_api
+from api_harness import OTHER_UID, Api, ask_token_as, start_api
 
 from daskd.config import Config, parse_config
 
@@ -39,3 +40,10 @@ async def serve(directory: Path) -> AsyncIterator[Callable[..., Awaitable[Api]]]
 @pytest.fixture
 async def api(serve: Callable[..., Awaitable[Api]]) -> Api:
     return await serve()
+
+
+@pytest.fixture
+async def theirs(api: Api) -> tuple[tuple[str, str], ...]:
+    """Metadata with the token that another user was given."""
+    token = await asyncio.to_thread(ask_token_as, api.directory / "s", OTHER_UID)
+    return (("authorization", f"Bearer {token}"),)

@@ -113,14 +113,14 @@ async def test_concurrent_scales_are_all_recorded(api, cluster):
     ],
 )
 async def test_a_bad_scale_is_refused_and_records_nothing(api, cluster, n, group, code, reason, words):
-    """The refusal names what is wrong; count and history stay."""
+    """The refusal names what is wrong; the count stays, and the history tells at most that a call was refused."""
     request = pb.ScaleClusterRequest(name="etl", n_workers=n, group=group)
 
     told = await refused(api.clusters.ScaleCluster(request, metadata=api.auth))
 
     assert (told.code, told.reason) == (code, reason)
     assert words in told.words
-    assert len(await history(api, cluster.uid)) == 1
+    assert {event for event, _ in await history(api, cluster.uid)} <= {"CREATED", "CALL_REFUSED"}
 
 
 async def test_adapt_sets_the_policy_as_a_whole(api, cluster):
@@ -245,3 +245,24 @@ async def test_an_ended_clusters_name_is_free(api, cluster):
     by_uid = await api.clusters.GetCluster(pb.GetClusterRequest(name=cluster.uid), metadata=api.auth)
 
     assert (by_name.cluster.uid, by_uid.cluster.uid) == (second.uid, cluster.uid)
+
+
+async def test_growth_is_bounded_by_what_the_owner_has(serve):
+    """Creating, scaling and adapting are refused past what all clusters of a user may take; shrinking never is."""
+    api = await serve("[limits.user]\nmax_cores = 4\n")
+    spec = pb.ClusterSpec(groups=[pb.WorkerGroupSpec(n_workers=1, nthreads=2)])
+    for name in ("a", "b"):
+        await api.clusters.CreateCluster(pb.CreateClusterRequest(name=name, spec=spec), metadata=api.auth)
+    for validate_only in (True, False):
+        third = pb.CreateClusterRequest(name="c", spec=spec, validate_only=validate_only)
+        told = await refused(api.clusters.CreateCluster(third, metadata=api.auth))
+        assert (told.reason, told.facts["limit"]) == ("LIMIT_EXCEEDED", "limits.user.max_cores")
+    for call in (
+        api.clusters.ScaleCluster(pb.ScaleClusterRequest(name="a", n_workers=2), metadata=api.auth),
+        api.clusters.AdaptCluster(
+            pb.AdaptClusterRequest(name="a", policy=pb.AdaptivePolicy(maximum=2)), metadata=api.auth
+        ),
+    ):
+        assert (await refused(call)).facts["used"] == "4"
+    await api.clusters.ScaleCluster(pb.ScaleClusterRequest(name="b", n_workers=0), metadata=api.auth)
+    await api.clusters.ScaleCluster(pb.ScaleClusterRequest(name="a", n_workers=2), metadata=api.auth)

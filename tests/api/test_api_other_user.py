@@ -1,18 +1,14 @@
-"""Another user of the machine: sees nothing of ours, learns nothing from errors, and can't create yet."""
+"""Another user of the machine: sees nothing of ours, learns nothing from errors, has clusters of its own."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import json
 import os
-import subprocess
-import sys
 from typing import Any
 
 import grpc
 import pytest
-from api_harness import refused, take
+from api_harness import OTHER_UID, refused, take
 
 from daskd.api.create import new_cluster
 from daskd.model.event import NewEvent
@@ -22,29 +18,6 @@ from daskd_api.v1 import cluster_pb2 as pb
 from daskd_api.v1 import daemon_pb2
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-
-OTHER_UID = 65534
-
-# Becomes the other user only once it runs, so that it needs no right to our interpreter's folder.
-ASK = """
-import json, os, socket, sys
-os.setgroups([]); os.setgid(int(sys.argv[2])); os.setuid(int(sys.argv[2]))
-with socket.socket(socket.AF_UNIX) as api:
-    api.connect(sys.argv[1])
-with socket.socket(socket.AF_UNIX) as exchange:
-    exchange.settimeout(20)
-    exchange.connect(sys.argv[1] + ".auth")
-    sys.stdout.write(exchange.makefile().readline())
-"""
-
-
-@pytest.fixture
-async def theirs(api) -> tuple[tuple[str, str], ...]:
-    """Metadata with the token that the other user was given."""
-    command = [sys.executable, "-S", "-c", ASK, str(api.directory / "s"), str(OTHER_UID)]
-    run = functools.partial(subprocess.run, command, check=True, capture_output=True, timeout=60)
-    answer = json.loads((await asyncio.to_thread(run)).stdout)
-    return (("authorization", f"Bearer {answer['token']}"),)
 
 
 async def create(api: Any, name: str = "etl") -> pb.Cluster:
@@ -125,15 +98,35 @@ async def test_a_resume_token_of_ours_is_no_key(api, theirs):
     assert told.reason == "CLUSTER_NOT_FOUND"
 
 
+async def test_they_create_clusters_of_their_own(api, theirs):
+    """What another user makes is that user's, is not ours by name, and has no dashboard that everybody could read."""
+    made = (await api.clusters.CreateCluster(pb.CreateClusterRequest(name="etl"), metadata=theirs)).cluster
+
+    record = await api.store.get(made.uid)
+    assert (record.owner, record.owner_uid, record.spec.dashboard) == ("nobody", OTHER_UID, False)
+    assert (await refused(api.clusters.GetCluster(pb.GetClusterRequest(name="etl"), metadata=api.auth))).reason
+
+
+async def test_a_dashboard_that_everybody_could_read_is_refused(api, theirs):
+    """Who asks for one in words is told why there is none."""
+    spec = pb.ClusterSpec(dashboard=True)
+
+    told = await refused(api.clusters.CreateCluster(pb.CreateClusterRequest(name="etl", spec=spec), metadata=theirs))
+
+    assert (told.reason, list(told.fields)) == ("INVALID_SPEC", ["dashboard"])
+    assert "dashboard_open_to_every_local_user" in told.words
+
+
 @pytest.mark.parametrize("validate_only", [False, True])
-async def test_they_can_not_create_yet(api, theirs, validate_only):
-    """What the daemon can't run as its owner it refuses, and says what to do."""
+async def test_what_cant_run_as_its_owner_is_refused(api, theirs, validate_only):
+    """The driver's words say why, and nothing is recorded."""
+    api.control.unusable.add(OTHER_UID)
     request = pb.CreateClusterRequest(name="etl", validate_only=validate_only)
 
     told = await refused(api.clusters.CreateCluster(request, metadata=theirs))
 
     assert (told.code, told.reason) == (grpc.StatusCode.PERMISSION_DENIED, "NOT_ALLOWED")
-    assert "daskd serve" in told.words
+    assert "create it" in told.words
     assert await api.store.count_live(None) == 0
 
 

@@ -54,7 +54,7 @@ def test_durations_and_sizes_are_written_as_people_do():
         ("[clusters]\nmax_launch_failures = 1.5", "clusters.max_launch_failures", "1.5 is no whole number"),
         ("[held_work]\nmemory_share = 2", "held_work.memory_share", "it must be at most 1"),
         ('[daemon]\nlog_format = "xml"', "daemon.log_format", "'auto', 'json' or 'console'"),
-        ('[daemon]\nlisten = ["0.0.0.0:80"]', "daemon.listen[0]", 'write "unix:" and an absolute path'),
+        ('[daemon]\nlisten = ["0.0.0.0"]', "daemon.listen[0]", 'write "unix:" and an absolute path'),
         ('[daemon]\nlisten = ["unix:rel"]', "daemon.listen[0]", 'write "unix:" and an absolute path'),
         ('[daemon]\nstate_dir = "rel"', "daemon.state_dir", "is not absolute"),
         ('[daemon]\nmax_message_bytes = "0"', "daemon.max_message_bytes", '"4 MiB"'),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from daskd.control.retention import Keep, Retention
 from daskd.drivers.local import LocalDriver
 from daskd.drivers.protocol import Payload, Site, Surroundings
 from daskd.model.cluster import Cluster, Group, Phase
+from daskd.model.errors import NotAllowed
 from daskd.model.event import NewEvent
 from daskd.model.names import new_uid
 from daskd.model.spec import ClusterSpec
@@ -64,6 +65,15 @@ def store_folder(store: SqliteStore, uid: str, site: Site) -> Path:
     return site._files(uid).folder  # type: ignore[attr-defined]
 
 
+def for_all(site: Site) -> Callable[[int], Awaitable[Site]]:
+    """Every owner's site is this one."""
+
+    async def site_of(uid: int) -> Site:
+        return site
+
+    return site_of
+
+
 async def test_logs_go_before_records_and_records_before_nothing_that_lives(store: SqliteStore, site: Site) -> None:
     """After `logs` the folder is gone and the record still there; after `clusters` the record goes too."""
     alive = await recorded(store, site, "alive", None)
@@ -71,7 +81,7 @@ async def test_logs_go_before_records_and_records_before_nothing_that_lives(stor
     old = await recorded(store, site, "old", NOW - 10 * DAY)
     ancient = await recorded(store, site, "ancient", NOW - 40 * DAY)
     keep = Keep(logs=7 * DAY, clusters=30 * DAY, events=30 * DAY, max_events=1000)
-    await Retention(store, site, keep).forget(NOW)
+    await Retention(store, for_all(site), keep).forget(NOW)
     assert alive.is_dir()
     assert young.is_dir()
     assert not old.exists()
@@ -84,9 +94,30 @@ async def test_logs_go_before_records_and_records_before_nothing_that_lives(stor
 async def test_forgetting_again_changes_nothing(store: SqliteStore, site: Site) -> None:
     """A second look finds nothing to do."""
     young = await recorded(store, site, "young", NOW - 1 * DAY)
-    retention = Retention(store, site, Keep(logs=7 * DAY, clusters=30 * DAY, events=30 * DAY, max_events=1000))
+    retention = Retention(store, for_all(site), Keep(logs=7 * DAY, clusters=30 * DAY, events=30 * DAY, max_events=1000))
     await retention.forget(NOW)
     before = store.revision
     await retention.forget(NOW)
     assert store.revision == before
     assert young.is_dir()
+
+
+async def test_a_record_outlives_files_that_could_not_be_removed(store: SqliteStore, site: Site) -> None:
+    """Without the record nobody would know whose they are; another owner's go all the same."""
+    stuck = await recorded(store, site, "stuck", NOW - 40 * DAY)
+    gone = await recorded(store, site, "gone", NOW - 40 * DAY)
+    keep = Keep(logs=7 * DAY, clusters=30 * DAY, events=30 * DAY, max_events=1000)
+    owners = iter([True, False])
+
+    async def site_of(uid: int) -> Site:
+        if next(owners, False):
+            return site
+        raise NotAllowed("the owner's helper can't be started")
+
+    await Retention(store, site_of, keep).forget(NOW)
+    assert stuck.exists() is not gone.exists()
+    assert await store.get(stuck.name) is not None
+    assert await store.get(gone.name) is not None
+    await Retention(store, for_all(site), keep).forget(NOW)
+    assert await store.get(stuck.name) is None
+    assert not stuck.exists()

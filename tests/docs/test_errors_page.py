@@ -99,7 +99,7 @@ def test_builtin_bases_on_the_page_are_the_classes_own() -> None:
     """`except ValueError` and the like catch what the page says they do, and no other error has such a base."""
     told = {
         "ValueError": {"InvalidSpec", "InvalidArgument", "InvalidAddress"},
-        "LookupError": {"ClusterNotFound", "GroupNotFound", "WorkerNotFound"},
+        "LookupError": {"ClusterNotFound", "GroupNotFound", "TokenNotFound", "WorkerNotFound"},
         "PermissionError": {"NotAllowed", "Unauthenticated", "UntrustedDaemon"},
         "ConnectionError": {"DaemonUnavailable"},
         "TimeoutError": {"DeadlineExceeded"},

@@ -82,13 +82,29 @@ def test_sigterm_leaves_clusters_running(daemon: DaemonProcess, daskctl: Callabl
 
 @pytest.mark.parametrize(
     ("argument", "words"),
-    [("127.0.0.1:8786", "TCP is not served yet"), ("unix:relative", "absolute path"), ("nonsense", "unix:")],
+    [("127.0.0.1:port", "HOST:PORT"), ("unix:relative", "absolute path"), ("nonsense", "unix:")],
 )
 def test_addresses_that_cant_be_listened_on_are_a_usage_error(argument: str, words: str) -> None:
     """Exit code 2, and the form that an address has."""
     done = serve("--listen", argument)
     assert done.returncode == 2
     assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("0.0.0.0:0", "tls.certificate"),
+        ("127.0.0.1:0", "loopback_without_tls_though_others_could_pose_as_daskd"),
+    ],
+)
+def test_tcp_without_tls_is_refused_at_start(address: str, words: str) -> None:
+    """Where others could read or take tokens nothing is opened; the words name the mend."""
+    with daemon_process() as daemon:
+        done = serve("--config", str(daemon.config), "--state-dir", str(daemon.state_dir), "--listen", address)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_runtime_directory_that_is_a_link_is_refused(tmp_path: Path) -> None:

@@ -74,11 +74,25 @@ ROW_WITH_UID: tuple[Column[Cluster], ...] = tuple(
 """The same where ended clusters are among them: a name reaches live ones only."""
 
 
+def shared_with(cluster: Cluster) -> str:
+    """Whom it is shared with, and what they may do."""
+    return ", ".join(f"{grant.who} ({grant.right.name.lower()})" for grant in cluster.grants)
+
+
+SHARED_ROW: tuple[Column[Cluster], ...] = (
+    Column("NAME", lambda cluster, _now: Cell(cluster.name, style="bold")),
+    Column("OWNER", lambda cluster, _now: Cell(cluster.owner)),
+    Column("SHARED WITH", lambda cluster, _now: Cell(shared_with(cluster)), wraps=True),
+)
+"""One cluster a line, with whom it is shared with."""
+
+
 def facts(cluster: Cluster, now: datetime) -> Iterator[tuple[str, Cell]]:
     """A cluster at length."""
     yield "name", Cell(cluster.name, style="bold")
     yield "uid", Cell(cluster.uid)
     yield "owner", Cell(cluster.owner)
+    yield "shared with", Cell(shared_with(cluster))
     yield "phase", phase(cluster)
     yield "reason", Cell(cluster.reason)
     yield "message", Cell(cluster.message)

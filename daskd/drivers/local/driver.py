@@ -9,12 +9,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from daskd.drivers.protocol import Surroundings
+from daskd.drivers.protocol import Site, Surroundings
 from daskd.model.cluster import Handle
-from daskd.model.errors import Problem
+from daskd.model.errors import NotAllowed, Problem
 from daskd.model.identity import Identity
 from daskd.model.spec import WorkerGroupSpec
 
+from .owned import OwnedSite
 from .site import LocalSite
 from .units import Units
 
@@ -66,7 +67,21 @@ class LocalDriver:
         """Version 1 is the only one yet."""
         return dataclasses.replace(handle, version=HANDLE_VERSION)
 
-    async def open(self, who: Identity, surroundings: Surroundings) -> LocalSite:
-        """This machine, as the user whom the daemon runs as."""
-        units = await asyncio.to_thread(Units.find, os.environ, who.uid) if surroundings.units else None
-        return LocalSite(who, surroundings, units)
+    async def open(self, who: Identity, surroundings: Surroundings) -> Site:
+        """This machine as that user uses it: the daemon's own user, or, for a daemon that is root, another.
+
+        Raises
+        ------
+        NotAllowed
+            When the daemon is not root and the user another one.
+        """
+        daemon_uid = os.geteuid()
+        if who.uid == daemon_uid:
+            units = await asyncio.to_thread(Units.find, os.environ, who.uid) if surroundings.units else None
+            return LocalSite(who, surroundings, units=units)
+        if daemon_uid != 0:
+            raise NotAllowed(
+                f"this daemon runs as uid {daemon_uid} and can run nothing as {who.name}: only root's can",
+                facts={"user": who.name},
+            )
+        return OwnedSite(who, surroundings)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,18 @@ def link_path(where: Surroundings, instance: str) -> Path:
     return where.runtime_dir / "links" / instance
 
 
+def bind_link(where: Surroundings, instance: str) -> socket.socket:
+    """A link's socket, bound by the daemon and to be listened on by the runtime: so SO_PEERCRED tells who that is."""
+    path = link_path(where, instance)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):
+        path.unlink()
+    link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    link.bind(str(path))
+    path.chmod(0o600)
+    return link
+
+
 class Children:
     """Processes that this one started, to be reaped when they end. Any thread may call."""
 
@@ -62,7 +74,13 @@ class Children:
 
 
 class Launcher:
-    """Launches the members of one batch."""
+    """Launches the members of one batch.
+
+    Parameters
+    ----------
+    bind
+        The bound socket of a scheduler's link, by the instance's id; raises OSError.
+    """
 
     def __init__(
         self,
@@ -72,6 +90,7 @@ class Launcher:
         batch: Batch,
         children: Children,
         zygote: Zygote,
+        bind: Callable[[str], socket.socket],
         units: Units | None,
     ) -> None:
         self._who = who
@@ -80,6 +99,7 @@ class Launcher:
         self._batch = batch
         self._children = children
         self._zygote = zygote
+        self._bind = bind
         self._units = units
 
     def launch(self, member: Member, handle: Handle) -> Outcome:
@@ -99,8 +119,9 @@ class Launcher:
             return Outcome(handle, Result.ACCEPTED, "launched before")
         except OSError as error:
             return Outcome(handle, Result.REFUSED, f"{folder} can't be made: {error.strerror}")
-        link = self._bind_link(member.id) if self._batch.role is Role.SCHEDULER else None
+        link = None
         try:
+            link = self._bind(member.id) if self._batch.role is Role.SCHEDULER else None
             descriptor = link.fileno() if link else None
             self._write(folder, member, descriptor)
             if not self._start(folder, descriptor, zygote):
@@ -111,17 +132,6 @@ class Launcher:
             if link:
                 link.close()
         return Outcome(handle, Result.ACCEPTED)
-
-    def _bind_link(self, instance: str) -> socket.socket:
-        """Bound by the daemon, listened on by the runtime: SO_PEERCRED then tells the runtime's user."""
-        path = link_path(self._where, instance)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
-            path.unlink()
-        link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        link.bind(str(path))
-        path.chmod(0o600)
-        return link
 
     def _write(self, folder: Path, member: Member, link: int | None) -> None:
         spec = self._scheduler_spec(member, link) if self._batch.group is None else self._node_spec(member)

@@ -39,12 +39,15 @@ class Supervised:
         self.supervisor = _process(record, boot)
         self.child = _process(child if isinstance(child, dict) else None, boot)
 
-    def processes(self, instance: str, state_id: str) -> list[ProcessId]:
-        """What runs of an instance, the supervisor aside: what bears its mark, or is in the supervisor's session."""
+    def processes(self, instance: str, state_id: str, of: int | None = None) -> list[ProcessId]:
+        """What runs of an instance, the supervisor aside: what bears its mark, or is in the supervisor's session.
+
+        With `of` only processes of that uid: anybody can put any mark into an environment of their own.
+        """
         leader = self.supervisor
         return [
             seen.process
-            for seen in marked(state_id)
+            for seen in marked(state_id, of)
             if seen.process != leader
             and (seen.instance == instance or (leader is not None and in_session_of(leader, seen)))
         ]
@@ -123,7 +126,7 @@ def observe(handle: Handle, folder: Path, state_id: str) -> Observation:
         # written just before it went?
         if ended := read_end(folder):
             return Observation(handle, State.ENDED, ended[0].words, ended[0], report=report, goodbye=by)
-        alive = found.processes(handle.id, state_id)
+        alive = found.processes(handle.id, state_id, of=os.geteuid())
         return _lost(handle, "its supervisor was killed", certain=not alive)
     state = State.RUNNING if report and report.phase in ("running", "ending") else State.STARTING
     if found.child and state_of(found.child) == "T":

@@ -102,6 +102,13 @@ def send(process: ProcessId, signum: int) -> bool:
     return True
 
 
+def _owner(pid: str) -> int | None:
+    try:
+        return os.stat(f"/proc/{pid}").st_uid
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
 def _environment(pid: int) -> dict[bytes, bytes]:
     try:
         block = Path(f"/proc/{pid}/environ").read_bytes()
@@ -111,10 +118,10 @@ def _environment(pid: int) -> dict[bytes, bytes]:
     return {name: value for name, _, value in pairs}
 
 
-def marked(state_id: str) -> Iterator[Marked]:
-    """Every living process that bears the mark of this daemon's state."""
+def marked(state_id: str, of: int | None = None) -> Iterator[Marked]:
+    """Every living process that bears the mark of this daemon's state; with `of` only processes of that uid."""
     for entry in os.listdir("/proc"):
-        if not entry.isdigit():
+        if not entry.isdigit() or (of is not None and _owner(entry) != of):
             continue
         environment = _environment(int(entry))
         if environment.get(STATE_MARK.encode()) != state_id.encode():

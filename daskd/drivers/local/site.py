@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -29,11 +32,21 @@ from .units import Units, bounds_of, running
 from .zygote import Zygotes
 
 
+def handles_of(batch: Batch) -> list[Handle]:
+    """The id and the cluster are all that finding an instance takes."""
+    return [
+        Handle(driver="local", version=1, id=member.id, announce=member.id, data={"cluster": batch.cluster})
+        for member in batch.members
+    ]
+
+
 class LocalSite:
-    """Processes of this machine. All file and process work runs in threads.
+    """Processes of this machine, of the user as whom this process runs. File and process work runs in threads.
 
     Parameters
     ----------
+    bind_link
+        The bound socket of a scheduler's link, by the instance's id; by default it is bound here.
     units
         Makes systemd units for them; None: they are in the daemon's own.
     """
@@ -47,9 +60,17 @@ class LocalSite:
         start_s=0.5,
     )
 
-    def __init__(self, who: Identity, surroundings: Surroundings, units: Units | None = None) -> None:
+    def __init__(
+        self,
+        who: Identity,
+        surroundings: Surroundings,
+        *,
+        bind_link: Callable[[str], socket.socket] | None = None,
+        units: Units | None = None,
+    ) -> None:
         self._who = who
         self._where = surroundings
+        self._bind_link = bind_link or (lambda instance: launch.bind_link(surroundings, instance))
         self._units = units
         self._children = launch.Children()
         self._zygotes = Zygotes(surroundings.state_id, self._children.add)
@@ -63,7 +84,25 @@ class LocalSite:
         return self._files(str(handle.data["cluster"])).instance(handle.id)
 
     async def check(self) -> Health:
-        """This machine is always usable."""
+        """Whether the user can reach the clusters' folder and the daemon's Python."""
+        return await asyncio.to_thread(self._check)
+
+    def _check(self) -> Health:
+        root = self._where.state_dir / "clusters"
+        try:
+            root.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            return Health(
+                False,
+                f"{self._who.name} can't reach {root}: {error.strerror}. Every folder above it must let others pass "
+                "(chmod a+x): keep the state in one such as /var/lib/daskd (`daemon.state_dir`)",
+            )
+        if not os.access(sys.executable, os.X_OK):
+            return Health(
+                False,
+                f"{self._who.name} can't run {sys.executable}: install daskd where every user may read it, such as "
+                "/opt/daskd",
+            )
         return Health(True)
 
     async def stage(self, payload: Payload) -> None:
@@ -72,16 +111,13 @@ class LocalSite:
 
     async def prepare(self, batch: Batch) -> list[Handle]:
         """The id and the cluster are all that finding one takes."""
-        return [
-            Handle(driver="local", version=1, id=member.id, announce=member.id, data={"cluster": batch.cluster})
-            for member in batch.members
-        ]
+        return handles_of(batch)
 
     async def launch(self, batch: Batch, handles: Sequence[Handle]) -> list[Outcome]:
         """A supervisor each. A folder that is there already was launched before: nothing happens again."""
         files = self._files(batch.cluster)
         zygote = self._zygotes.of(files)
-        launcher = Launcher(self._who, self._where, files, batch, self._children, zygote, self._units)
+        launcher = Launcher(self._who, self._where, files, batch, self._children, zygote, self._bind_link, self._units)
         return await asyncio.get_running_loop().run_in_executor(
             self._launching,
             lambda: self._launch(launcher, files, batch, handles),

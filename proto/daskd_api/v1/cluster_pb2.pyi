@@ -4,7 +4,7 @@ isort:skip_file
 Clusters: what a user asks for, what is there, and the calls that change it.
 
 Conventions of the whole API
- - A cluster is named by `name` (unique among its owner's live clusters), by `owner/name` (administrators), or
+ - A cluster is named by `name` (unique among its owner's live clusters), by `owner/name` (for a shared one), or
    by its uid, which alone reaches an ended cluster.
  - Every error carries a google.rpc.ErrorInfo (domain "daskd", a stable UPPER_SNAKE reason, the facts of the
    message as metadata); INVALID_ARGUMENT carries google.rpc.BadRequest with one violation a field too.
@@ -70,6 +70,34 @@ PHASE_STOPPED: Phase.ValueType  # 5
 PHASE_FAILED: Phase.ValueType  # 6
 """It could not be started or kept up; `message` says why. Nothing more is launched for it."""
 global___Phase = Phase
+
+class _Right:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _RightEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Right.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    RIGHT_UNSPECIFIED: _Right.ValueType  # 0
+    """Never sent."""
+    RIGHT_VIEW: _Right.ValueType  # 1
+    """See it, its workers, its history, its logs."""
+    RIGHT_USE: _Right.ValueType  # 2
+    """Connect to it, which is to run code as its owner."""
+    RIGHT_MANAGE: _Right.ValueType  # 3
+    """Scale, adapt, end it."""
+
+class Right(_Right, metaclass=_RightEnumTypeWrapper):
+    """What somebody may do with a cluster of another user. Each right includes the ones before it."""
+
+RIGHT_UNSPECIFIED: Right.ValueType  # 0
+"""Never sent."""
+RIGHT_VIEW: Right.ValueType  # 1
+"""See it, its workers, its history, its logs."""
+RIGHT_USE: Right.ValueType  # 2
+"""Connect to it, which is to run code as its owner."""
+RIGHT_MANAGE: Right.ValueType  # 3
+"""Scale, adapt, end it."""
+global___Right = Right
 
 class _WorkerState:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -446,6 +474,7 @@ class Cluster(google.protobuf.message.Message):
     HELD_WORK_FIELD_NUMBER: builtins.int
     IDLE_SINCE_FIELD_NUMBER: builtins.int
     DELETE_REQUESTED_FIELD_NUMBER: builtins.int
+    GRANTS_FIELD_NUMBER: builtins.int
     uid: builtins.str
     """Its identity; never used again."""
     name: builtins.str
@@ -490,6 +519,10 @@ class Cluster(google.protobuf.message.Message):
     def idle_since(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """Since when nothing is computed and nothing waits; absent while something does."""
 
+    @property
+    def grants(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Grant]:
+        """Whom it is shared with; shown to those who may change that."""
+
     def __init__(
         self,
         *,
@@ -510,11 +543,33 @@ class Cluster(google.protobuf.message.Message):
         held_work: global___HeldWorkSummary | None = ...,
         idle_since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         delete_requested: builtins.bool = ...,
+        grants: collections.abc.Iterable[global___Grant] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["adaptive", b"adaptive", "create_time", b"create_time", "end_time", b"end_time", "held_work", b"held_work", "idle_since", b"idle_since", "scheduler", b"scheduler", "spec", b"spec", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["adaptive", b"adaptive", "create_time", b"create_time", "delete_requested", b"delete_requested", "end_time", b"end_time", "groups", b"groups", "held_work", b"held_work", "idle_since", b"idle_since", "message", b"message", "name", b"name", "owner", b"owner", "phase", b"phase", "reason", b"reason", "revision", b"revision", "scheduler", b"scheduler", "spec", b"spec", "uid", b"uid", "update_time", b"update_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["adaptive", b"adaptive", "create_time", b"create_time", "delete_requested", b"delete_requested", "end_time", b"end_time", "grants", b"grants", "groups", b"groups", "held_work", b"held_work", "idle_since", b"idle_since", "message", b"message", "name", b"name", "owner", b"owner", "phase", b"phase", "reason", b"reason", "revision", b"revision", "scheduler", b"scheduler", "spec", b"spec", "uid", b"uid", "update_time", b"update_time"]) -> None: ...
 
 global___Cluster = Cluster
+
+@typing.final
+class Grant(google.protobuf.message.Message):
+    """Somebody whom a cluster is shared with."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    WHO_FIELD_NUMBER: builtins.int
+    RIGHT_FIELD_NUMBER: builtins.int
+    who: builtins.str
+    """A user's name, or "@" and a group's."""
+    right: global___Right.ValueType
+    def __init__(
+        self,
+        *,
+        who: builtins.str = ...,
+        right: global___Right.ValueType = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["right", b"right", "who", b"who"]) -> None: ...
+
+global___Grant = Grant
 
 @typing.final
 class SchedulerStatus(google.protobuf.message.Message):
@@ -875,7 +930,7 @@ class Event(google.protobuf.message.Message):
     actor: builtins.str
     """The user who asked, or "daskd" for the daemon's own doing."""
     type: builtins.str
-    """A stable UPPER_SNAKE word: CREATED, SCALED, ADAPTED, DELETE_REQUESTED, PHASE_CHANGED, ..."""
+    """A stable UPPER_SNAKE word: CREATED, SCALED, ADAPTED, DELETE_REQUESTED, PHASE_CHANGED, SHARED, CALL_REFUSED, ..."""
     message: builtins.str
     """In words."""
     @property
@@ -1442,7 +1497,7 @@ class ListEventsRequest(google.protobuf.message.Message):
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
     name: builtins.str
-    """Name, owner/name or uid."""
+    """Name, owner/name or uid. Empty: what was no cluster's (calls refused to whom), for administrators."""
     page_size: builtins.int
     """At most so many; 0: 1,000. More than 10,000 counts as 10,000."""
     page_token: builtins.str
@@ -1619,3 +1674,80 @@ class DiscardHeldWorkResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["bytes", b"bytes", "keys", b"keys"]) -> None: ...
 
 global___DiscardHeldWorkResponse = DiscardHeldWorkResponse
+
+@typing.final
+class ShareClusterRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    WHO_FIELD_NUMBER: builtins.int
+    RIGHT_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Name, owner/name or uid."""
+    who: builtins.str
+    """A user's name, or "@" and a group's."""
+    right: global___Right.ValueType
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        who: builtins.str = ...,
+        right: global___Right.ValueType = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "right", b"right", "who", b"who"]) -> None: ...
+
+global___ShareClusterRequest = ShareClusterRequest
+
+@typing.final
+class ShareClusterResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CLUSTER_FIELD_NUMBER: builtins.int
+    @property
+    def cluster(self) -> global___Cluster: ...
+    def __init__(
+        self,
+        *,
+        cluster: global___Cluster | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["cluster", b"cluster"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["cluster", b"cluster"]) -> None: ...
+
+global___ShareClusterResponse = ShareClusterResponse
+
+@typing.final
+class UnshareClusterRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    WHO_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Name, owner/name or uid."""
+    who: builtins.str
+    """A user's name, or "@" and a group's, as it was shared."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        who: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "who", b"who"]) -> None: ...
+
+global___UnshareClusterRequest = UnshareClusterRequest
+
+@typing.final
+class UnshareClusterResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CLUSTER_FIELD_NUMBER: builtins.int
+    @property
+    def cluster(self) -> global___Cluster: ...
+    def __init__(
+        self,
+        *,
+        cluster: global___Cluster | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["cluster", b"cluster"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["cluster", b"cluster"]) -> None: ...
+
+global___UnshareClusterResponse = UnshareClusterResponse

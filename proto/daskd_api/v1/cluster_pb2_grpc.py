@@ -80,6 +80,16 @@ class ClusterServiceStub(object):
                 request_serializer=daskd__api_dot_v1_dot_cluster__pb2.DiscardHeldWorkRequest.SerializeToString,
                 response_deserializer=daskd__api_dot_v1_dot_cluster__pb2.DiscardHeldWorkResponse.FromString,
                 )
+        self.ShareCluster = channel.unary_unary(
+                '/daskd_api.v1.ClusterService/ShareCluster',
+                request_serializer=daskd__api_dot_v1_dot_cluster__pb2.ShareClusterRequest.SerializeToString,
+                response_deserializer=daskd__api_dot_v1_dot_cluster__pb2.ShareClusterResponse.FromString,
+                )
+        self.UnshareCluster = channel.unary_unary(
+                '/daskd_api.v1.ClusterService/UnshareCluster',
+                request_serializer=daskd__api_dot_v1_dot_cluster__pb2.UnshareClusterRequest.SerializeToString,
+                response_deserializer=daskd__api_dot_v1_dot_cluster__pb2.UnshareClusterResponse.FromString,
+                )
 
 
 class ClusterServiceServicer(object):
@@ -179,6 +189,20 @@ class ClusterServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ShareCluster(self, request, context):
+        """Shares a cluster with a user or a group; who had another right has this one instead.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnshareCluster(self, request, context):
+        """Shares it no more. What a client of theirs holds of its certificates stays good until the cluster ends.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ClusterServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -246,6 +270,16 @@ def add_ClusterServiceServicer_to_server(servicer, server):
                     servicer.DiscardHeldWork,
                     request_deserializer=daskd__api_dot_v1_dot_cluster__pb2.DiscardHeldWorkRequest.FromString,
                     response_serializer=daskd__api_dot_v1_dot_cluster__pb2.DiscardHeldWorkResponse.SerializeToString,
+            ),
+            'ShareCluster': grpc.unary_unary_rpc_method_handler(
+                    servicer.ShareCluster,
+                    request_deserializer=daskd__api_dot_v1_dot_cluster__pb2.ShareClusterRequest.FromString,
+                    response_serializer=daskd__api_dot_v1_dot_cluster__pb2.ShareClusterResponse.SerializeToString,
+            ),
+            'UnshareCluster': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnshareCluster,
+                    request_deserializer=daskd__api_dot_v1_dot_cluster__pb2.UnshareClusterRequest.FromString,
+                    response_serializer=daskd__api_dot_v1_dot_cluster__pb2.UnshareClusterResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -476,5 +510,39 @@ class ClusterService(object):
         return grpc.experimental.unary_unary(request, target, '/daskd_api.v1.ClusterService/DiscardHeldWork',
             daskd__api_dot_v1_dot_cluster__pb2.DiscardHeldWorkRequest.SerializeToString,
             daskd__api_dot_v1_dot_cluster__pb2.DiscardHeldWorkResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def ShareCluster(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/daskd_api.v1.ClusterService/ShareCluster',
+            daskd__api_dot_v1_dot_cluster__pb2.ShareClusterRequest.SerializeToString,
+            daskd__api_dot_v1_dot_cluster__pb2.ShareClusterResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def UnshareCluster(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/daskd_api.v1.ClusterService/UnshareCluster',
+            daskd__api_dot_v1_dot_cluster__pb2.UnshareClusterRequest.SerializeToString,
+            daskd__api_dot_v1_dot_cluster__pb2.UnshareClusterResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)

@@ -4,7 +4,7 @@ isort:skip_file
 Clusters: what a user asks for, what is there, and the calls that change it.
 
 Conventions of the whole API
- - A cluster is named by `name` (unique among its owner's live clusters), by `owner/name` (administrators), or
+ - A cluster is named by `name` (unique among its owner's live clusters), by `owner/name` (for a shared one), or
    by its uid, which alone reaches an ended cluster.
  - Every error carries a google.rpc.ErrorInfo (domain "daskd", a stable UPPER_SNAKE reason, the facts of the
    message as metadata); INVALID_ARGUMENT carries google.rpc.BadRequest with one violation a field too.
@@ -112,6 +112,18 @@ class ClusterServiceStub:
     ]
     """Lets go of what lost clients left."""
 
+    ShareCluster: grpc.UnaryUnaryMultiCallable[
+        daskd_api.v1.cluster_pb2.ShareClusterRequest,
+        daskd_api.v1.cluster_pb2.ShareClusterResponse,
+    ]
+    """Shares a cluster with a user or a group; who had another right has this one instead."""
+
+    UnshareCluster: grpc.UnaryUnaryMultiCallable[
+        daskd_api.v1.cluster_pb2.UnshareClusterRequest,
+        daskd_api.v1.cluster_pb2.UnshareClusterResponse,
+    ]
+    """Shares it no more. What a client of theirs holds of its certificates stays good until the cluster ends."""
+
 class ClusterServiceAsyncStub:
     """Clusters."""
 
@@ -196,6 +208,18 @@ class ClusterServiceAsyncStub:
         daskd_api.v1.cluster_pb2.DiscardHeldWorkResponse,
     ]
     """Lets go of what lost clients left."""
+
+    ShareCluster: grpc.aio.UnaryUnaryMultiCallable[
+        daskd_api.v1.cluster_pb2.ShareClusterRequest,
+        daskd_api.v1.cluster_pb2.ShareClusterResponse,
+    ]
+    """Shares a cluster with a user or a group; who had another right has this one instead."""
+
+    UnshareCluster: grpc.aio.UnaryUnaryMultiCallable[
+        daskd_api.v1.cluster_pb2.UnshareClusterRequest,
+        daskd_api.v1.cluster_pb2.UnshareClusterResponse,
+    ]
+    """Shares it no more. What a client of theirs holds of its certificates stays good until the cluster ends."""
 
 class ClusterServiceServicer(metaclass=abc.ABCMeta):
     """Clusters."""
@@ -307,5 +331,21 @@ class ClusterServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[daskd_api.v1.cluster_pb2.DiscardHeldWorkResponse, collections.abc.Awaitable[daskd_api.v1.cluster_pb2.DiscardHeldWorkResponse]]:
         """Lets go of what lost clients left."""
+
+    @abc.abstractmethod
+    def ShareCluster(
+        self,
+        request: daskd_api.v1.cluster_pb2.ShareClusterRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[daskd_api.v1.cluster_pb2.ShareClusterResponse, collections.abc.Awaitable[daskd_api.v1.cluster_pb2.ShareClusterResponse]]:
+        """Shares a cluster with a user or a group; who had another right has this one instead."""
+
+    @abc.abstractmethod
+    def UnshareCluster(
+        self,
+        request: daskd_api.v1.cluster_pb2.UnshareClusterRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[daskd_api.v1.cluster_pb2.UnshareClusterResponse, collections.abc.Awaitable[daskd_api.v1.cluster_pb2.UnshareClusterResponse]]:
+        """Shares it no more. What a client of theirs holds of its certificates stays good until the cluster ends."""
 
 def add_ClusterServiceServicer_to_server(servicer: ClusterServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
