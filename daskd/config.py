@@ -126,12 +126,15 @@ class Clusters(_Section):
 
 
 class AdaptiveDefaults(_Section):
-    """The adaptive policy where a user leaves it open; times in seconds. `maximum` holds where no limit is lower."""
+    """The adaptive policy where a user leaves it open; times in seconds. `maximum` holds where no limit is lower.
+
+    `wait_count` and `target_duration` are taken literally where they are set; left out, they follow what a start takes.
+    """
 
     interval: Seconds = Field(default=1.0, ge=0.1, le=3600)
     maximum: int = Field(default=64, ge=1, le=MOST_WORKERS)
-    wait_count: int = Field(default=3, ge=0, le=10_000)
-    target_duration: Seconds = Field(default=5.0, gt=0, le=_DAY)
+    wait_count: int | None = Field(default=None, ge=0, le=10_000)
+    target_duration: Seconds | None = Field(default=None, gt=0, le=_DAY)
 
 
 class HeldWork(_Section):

@@ -44,7 +44,9 @@ def started() -> Goal:
 
 def scaled(group: str, n_workers: int) -> Goal:
     """That a group has `n_workers`, none of them on the way out; or is told to have another number meanwhile."""
-    return Goal(f"has {n_workers} workers", lambda cluster: _is_scaled(cluster, group, n_workers))
+    return Goal(
+        f"has {n_workers} worker{'' if n_workers == 1 else 's'}", lambda cluster: _is_scaled(cluster, group, n_workers)
+    )
 
 
 def ended() -> Goal:

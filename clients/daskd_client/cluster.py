@@ -42,7 +42,7 @@ class RemoteCluster(AttachedCluster):
     name
         Unique among your live clusters. None: one is made up.
     driver
-        The system that launches the workers: ``"local"``, ``"ssh"``, ``"slurm"``, ... None: the profile's.
+        The system that launches the workers, ``"local"`` or another that the daemon has. None: the profile's.
     n_workers
         How many workers; with `adaptive`, at first.
     worker
@@ -64,7 +64,8 @@ class RemoteCluster(AttachedCluster):
     adaptive
         The adaptive policy from the start: a mapping of the parameters of `adapt`.
     idle_timeout
-        End the cluster when it computed nothing for so long: seconds or text such as ``"2h"``. None: never.
+        End the cluster when it computed nothing for so long: seconds or text such as ``"2h"``; 0: never. None: as
+        the profile says.
     held_work
         Bounds on a lost client's work: ``keep`` (a duration) and ``memory_share`` (0 to 1).
     dashboard

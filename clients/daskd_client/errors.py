@@ -213,7 +213,8 @@ def from_rpc(error: grpc.RpcError, address: str) -> DaskdError:
     code, words = error.code(), error.details() or ""
     info, problems = _details(error)
     if info is not None:
-        cls = _BY_REASON.get(info.reason, DaskdError)
+        # a daemon that is being stopped is one to be waited for, like one that is away
+        cls = _BY_REASON.get(info.reason) or _BY_STATUS.get(code, DaskdError)
         return cls(words, reason=info.reason, facts=dict(info.metadata), problems=problems)
     cls = _BY_STATUS.get(code, DaskdError)
     if cls is DaemonUnavailable:

@@ -192,7 +192,7 @@ def _forward(ledger: Ledger, view: View, event: FactEvent, now: float) -> None:
 
 def _silence(ledger: Ledger, view: View, now: float) -> None:
     scheduler, alive = ledger.cluster.scheduler, _scheduler(ledger)
-    if alive is None or not view.is_of_scheduler or alive.joined is None:
+    if alive is None or not view.is_of_scheduler or alive.joined is None or alive.stopping is not None:
         return
     # a daemon that just started has not asked yet: that is no silence
     if not view.hub.connected and scheduler.heard is None and (view.hub.state is not None or view.hub.trouble):
@@ -218,7 +218,8 @@ def _count(ledger: Ledger, view: View, now: float) -> None:
                 continue
             here = sum(name in workers for name in node.workers)
             if node.stopping or node.retiring:
-                ending += here if node.joined else len(node.workers)
+                # until its process has ended, whether or not they have left the scheduler
+                ending += len(node.workers)
             else:
                 running += here
                 pending += len(node.workers) - here

@@ -7,6 +7,9 @@ from daskd.model.cluster import Phase, Role, State
 from .ledger import Ledger
 from .view import View
 
+SLOW_START = 5.0
+"""Seconds for which it is no news that a scheduler that was just launched does not answer yet."""
+
 
 def settle(ledger: Ledger, view: View, now: float) -> None:
     """Set phase, reason and message from what is recorded, and tell a change of phase."""
@@ -14,7 +17,7 @@ def settle(ledger: Ledger, view: View, now: float) -> None:
     if ledger.cluster.stop:
         _ending(ledger, now)
     else:
-        _living(ledger, view)
+        _living(ledger, view, now)
     after = ledger.cluster
     if after.phase is not before:
         words = f"{before.value} -> {after.phase.value}" + (f": {after.message}" if after.message else "")
@@ -41,7 +44,7 @@ def _ending(ledger: Ledger, now: float) -> None:
     )
 
 
-def _living(ledger: Ledger, view: View) -> None:
+def _living(ledger: Ledger, view: View, now: float) -> None:
     cluster = ledger.cluster
     scheduler = next((i for i in ledger.instances if i.role is Role.SCHEDULER and i.state is not State.ENDED), None)
     restarting = bool(cluster.scheduler.restarts)
@@ -50,7 +53,8 @@ def _living(ledger: Ledger, view: View) -> None:
         reason, message = ("SCHEDULER_RESTARTING", "its scheduler is started again") if restarting else ("", "")
         ledger.edit(phase=phase, reason=reason, message=message)
     elif scheduler.joined is None:
-        words = view.hub.trouble if view.hub.instance == scheduler.id else ""
+        slow = now - (scheduler.launched or now) >= SLOW_START
+        words = view.hub.trouble if slow and view.hub.instance == scheduler.id else ""
         reason = "SCHEDULER_RESTARTING" if restarting else "SCHEDULER_STARTING"
         ledger.edit(phase=Phase.STARTING, reason=reason, message=f"its scheduler starts; {words}" if words else "")
     else:

@@ -71,7 +71,7 @@ def test_marked_processes_are_found_by_their_state(sleeper: subprocess.Popen[byt
     deadline = time.monotonic() + 30
     while not (found := list(marked("this-state"))):  # until it has become its program
         assert time.monotonic() < deadline
-    assert found == [("abcd-efgh", identity(sleeper))]
+    assert [(one.instance, one.process) for one in found] == [("abcd-efgh", identity(sleeper))]
     assert not list(marked("another-state"))
 
 

@@ -13,6 +13,7 @@ from daskd_client import AsyncDaskd, DaemonUnavailable
 from daskd_client.types import Cluster, Phase
 
 from ..daemon_process import DaemonProcess, until
+from .cluster_processes import command_line, role_of, running_of, supervised_by
 
 
 async def eventually(condition: Callable[[], Awaitable[object]], what: str, timeout: float = 60.0) -> None:
@@ -50,32 +51,9 @@ async def asked_through_death(daemon: DaemonProcess, ask: Callable[[], Awaitable
 
 def supervised(daemon: DaemonProcess, uid: str) -> Counter[str]:
     """How many supervisors each instance of a cluster has."""
-    found: Counter[str] = Counter()
-    for pid in daemon.processes():
-        argv = command_line(pid)
-        if any(text.endswith("/supervisor.py") for text in argv) and f"/{uid}/" in " ".join(argv):
-            found.update(Path(text).name for text in argv if "/instances/" in text)
-    return found
-
-
-def command_line(pid: int) -> list[str]:
-    """What a process was started with; nothing when it has gone."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
-    except OSError:
-        return []
-
-
-def running_of(daemon: DaemonProcess, uid: str) -> list[int]:
-    """Living processes of one cluster."""
-    return [pid for pid in daemon.processes() if uid in _environment(pid) or uid in " ".join(command_line(pid))]
-
-
-def _environment(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
-    except OSError:
-        return ""
+    overseers = (pid for pid in running_of(daemon, uid) if role_of(pid) == "supervisor")
+    folders = (folder for pid in overseers if (folder := supervised_by(pid)))
+    return Counter(Path(folder).name for folder in folders)
 
 
 async def converged(daskd: AsyncDaskd, uid: str, n: int) -> bool:
@@ -103,12 +81,11 @@ async def check_launched_once(daemon: DaemonProcess, daskd: AsyncDaskd, uid: str
 
 
 async def check_gone(daemon: DaemonProcess, uid: str) -> None:
-    """Nothing of a cluster that has ended runs, but for a moment the last of its supervisors."""
+    """Nothing of a cluster that has ended runs, but for a moment its zygote and the last of its supervisors."""
 
     async def is_gone() -> bool:
-        left = running_of(daemon, uid)
-        commands = [command_line(pid) for pid in left]
-        assert all(any(text.endswith("/supervisor.py") for text in argv) for argv in commands if argv), commands
+        left = [pid for pid in running_of(daemon, uid) if command_line(pid)]
+        assert {role_of(pid) for pid in left} <= {"supervisor", "zygote", ""}, [command_line(pid) for pid in left]
         return not left
 
     await eventually(is_gone, "nothing is left running", timeout=10.0)

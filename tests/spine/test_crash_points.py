@@ -143,7 +143,8 @@ def lab() -> Iterator[Lab]:
         cluster = RemoteCluster(
             "lab",
             n_workers=1,
-            worker={"nthreads": 1, "memory_limit": "256MiB"},
+            # with an environment of their own nodes are started by the script, not forked from the zygote
+            worker={"nthreads": 1, "memory_limit": "256MiB", "environment": {"OF_ITS_OWN": "1"}},
             python=str(python),
             address=daemon.address,
             quiet=True,

@@ -22,6 +22,11 @@ def runs(daemon: DaemonProcess) -> Path:
     return daemon.folder / "runs"
 
 
+def instances(daskctl: Callable[..., Any]) -> set[str]:
+    """The instances that hold workers of "etl"."""
+    return {worker["instance"] for worker in daskctl("workers", "etl")["workers"]}
+
+
 def running(daskctl: Callable[..., Any]) -> int:
     """How many workers of "etl" have joined and work."""
     return int(daskctl("get", "etl")["groups"][0]["running"])
@@ -123,6 +128,5 @@ def test_whole_nodes_come_and_go(daemon: DaemonProcess, daskctl: Callable[..., A
     until(lambda: running(daskctl) == 4, "two nodes of two workers")
     cluster.scale(2)
     until(lambda: running(daskctl) == 2, "one node of two workers")
-    instances = {worker["instance"] for worker in daskctl("workers", "etl")["workers"]}
-    assert len(instances) == 1
+    until(lambda: len(instances(daskctl)) == 1, "only one node is left")
     cluster.close()

@@ -47,8 +47,8 @@ class CreateOptions:
         Example("Four workers on the daemon's machine", "daskctl create etl -n 4 --threads 2 --memory 4GiB"),
         Example("Between 0 and 20, as the work asks", "daskctl create etl --min 0 --max 20"),
         Example(
-            "Slurm jobs of four workers each",
-            "daskctl create sim --driver slurm -n 16 --workers-per-node 4 --option queue=main",
+            "Processes of four workers each, less urgent than others",
+            "daskctl create sim -n 16 --workers-per-node 4 --option nice=10",
         ),
         Example("Check everything, make nothing", "daskctl create etl -n 4 --dry-run"),
         Example("A secret from this shell, not in the process table", "daskctl create etl -n 4 --env API_TOKEN"),
