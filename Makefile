@@ -68,6 +68,7 @@ install-units: ## systemd's files and the example configuration alone; DESTDIR, 
 	test -e $(DESTDIR)$(SYSCONFDIR)/daskd/daskd.toml || install -m 644 systemd/daskd.toml.example $(DESTDIR)$(SYSCONFDIR)/daskd/daskd.toml
 
 verify-units: venv ## systemd-analyze has nothing to say against the units
+	@command -v systemd-analyze >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends systemd; }
 	rm -rf build/units
 	$(MAKE) --no-print-directory install-units DESTDIR=$(CURDIR)/build/units BINDIR=$(CURDIR)/$(BIN) >/dev/null
 	systemd-analyze verify --man=no build/units$(UNITDIR)/system/daskd.service build/units$(UNITDIR)/system/daskd.slice

@@ -5,10 +5,12 @@ Every error names the file, the key, what is wrong and the mend; all of a file's
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import stat
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -55,9 +57,24 @@ def _address(address: str) -> str:
     return str(parse_listener(address))
 
 
+def _loopback(address: str) -> str:
+    """Where metrics are served: they ask nobody who they are."""
+    if address.startswith("unix:"):
+        return _address(address)
+    host, _, port = address.rpartition(":")
+    with suppress(ValueError):
+        if ipaddress.ip_address(host.strip("[]")).is_loopback and 0 <= int(port) < 1 << 16:
+            return address
+    raise ValueError(
+        f'{address!r} is no address of this machine alone: write "127.0.0.1:9108", or "unix:" and an absolute '
+        "path, and let a proxy with a login serve others"
+    )
+
+
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Subject = Annotated[str, AfterValidator(check_subject)]
 Address = Annotated[str, AfterValidator(_address)]
+Loopback = Annotated[str, AfterValidator(_loopback)]
 
 
 class _Section(BaseModel):
@@ -79,6 +96,8 @@ class Daemon(_Section):
         False: what no record knows is told in the log, and left alone.
     units
         "auto": where the daemon is a systemd unit, each cluster has units of its own; "never": they share the daemon's.
+    metrics
+        Where Prometheus' metrics are served, "127.0.0.1:PORT" or "unix:PATH"; None: nowhere.
     max_message_bytes
         The largest request.
     """
@@ -91,6 +110,7 @@ class Daemon(_Section):
     orphan_grace: Seconds = Field(default=60.0, le=_DAY)
     end_orphans: bool = True
     units: Literal["auto", "never"] = "auto"
+    metrics: Loopback | None = None
     max_message_bytes: int = Field(default=4 << 20, ge=64 << 10, le=256 << 20)
 
     _sizes = field_validator("max_message_bytes", mode="before")(_size)
@@ -322,6 +342,7 @@ _AT_START = (
     "daemon.log_format",
     "daemon.orphan_grace",
     "daemon.units",
+    "daemon.metrics",
     "daemon.max_message_bytes",
     "tls.certificate",
     "tls.key",

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from .control.retention import Keep
 from .control.settings import Settings
 from .drivers.protocol import Driver, Site, Surroundings
 from .drivers.registry import installed
+from .measures import MEASURES
 from .model.adaptive import Policy
 from .model.errors import InvalidConfig, StateUnusable
 from .model.views import DriverInfo
@@ -32,6 +34,7 @@ from .security.peer import identity_of
 from .security.tokens import Tokens
 from .security.vault import Vault
 from .store import SCHEMA_VERSION, SqliteStore
+from .web.server import PageServer
 
 log = structlog.get_logger(__name__)
 
@@ -127,6 +130,7 @@ class Daemon:
         self._reread = reread
         self._notifier = notifier
         self._services: Services | None = None
+        self._pages: PageServer | None = None
         self._store: SqliteStore | None = None
         self._controller: Controller | None = None
         self._server: ApiServer | None = None
@@ -160,7 +164,25 @@ class Daemon:
         )
         self._server = build_server(services, self._where.listen)
         await self._server.start()
+        if self._config.daemon.metrics is not None:
+            self._pages = self._metrics(self._config.daemon.metrics, self._store, self._controller)
+            await self._pages.start()
         await self._controller.start()
+
+    def _metrics(self, address: str, store: SqliteStore, controller: Controller) -> PageServer:
+        try:
+            from .web.metrics import CONTENT_TYPE, Metrics, Standing
+        except ImportError as error:
+            raise InvalidConfig(
+                f"`daemon.metrics` is set, and prometheus_client is not installed ({error}): pip install "
+                "'daskd[metrics]', or remove the setting"
+            ) from error
+
+        async def look() -> Standing:
+            phases = Counter(cluster.phase for cluster in await store.live())
+            return Standing(phases, controller.census(), store.revision)
+
+        return PageServer(address, {"/metrics": (CONTENT_TYPE, Metrics(__version__, MEASURES, look).render)})
 
     def _control(self, store: SqliteStore) -> Controller:
         drivers = installed()
@@ -187,6 +209,8 @@ class Daemon:
 
     async def stop(self) -> None:
         """Listen no more, finish what was begun, let go of the state. Clusters run on."""
+        if self._pages is not None:
+            await self._pages.stop()
         if self._server is not None:
             await self._server.stop(STOP_GRACE)
         if self._controller is not None:

@@ -82,6 +82,17 @@ def make_runtime_dir(path: Path, uid: int) -> None:
             "that you may write to",
             facts={"path": str(path)},
         ) from error
+    check_runtime_dir(path, uid)
+
+
+def check_runtime_dir(path: Path, uid: int) -> None:
+    """Check that a folder for sockets is this user's, and that nobody else can put anything into it.
+
+    Raises
+    ------
+    StateUnusable
+        When it is a link or no folder, belongs to somebody else or can be written by others.
+    """
     found = path.lstat()
     mend = f"remove it, or set `daemon.runtime_dir` to another folder (found at {path})"
     if not stat.S_ISDIR(found.st_mode):

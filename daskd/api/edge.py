@@ -14,6 +14,7 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError
 
+from daskd.measures import MEASURES
 from daskd.model.errors import DaskdError, LimitExceeded
 from daskd.security.authorize import Caller
 from daskd.security.callers import UNIX_SOCKET, Callers
@@ -99,8 +100,9 @@ class Edge(grpc.aio.ServerInterceptor):
 
     def _unary(self, method: str, behaviour: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def call(request: Any, context: grpc.aio.ServicerContext) -> Any:
-            async with self._served(method, request, context):
-                return await behaviour(request, context)
+            with MEASURES.timed("rpc", method):
+                async with self._served(method, request, context):
+                    return await behaviour(request, context)
 
         return call
 
@@ -132,7 +134,9 @@ class Edge(grpc.aio.ServerInterceptor):
             context.set_trailing_metadata(((REQUEST_ID_KEY, request_id),))
             with self._counted(caller):
                 yield
+            MEASURES.count("rpcs", method, "OK")
         except DaskdError as error:
+            MEASURES.count("rpcs", method, error.reason)
             log.info("call refused", reason=error.reason, **_loggable(error))
             await self._refusals.tell(error, method, request, caller, _peer(context))
             await refuse(context, error, request_id)
@@ -140,6 +144,7 @@ class Edge(grpc.aio.ServerInterceptor):
             raise
         except Exception:
             # The edge of the API: whatever a servicer did not foresee is told in words, and logged whole, once.
+            MEASURES.count("rpcs", method, DaskdError.reason)
             log.exception("call failed")
             words = f"the daemon failed to serve {method}; its log says why under request id {request_id}"
             await refuse(context, DaskdError(words, facts={"request_id": request_id}), request_id)

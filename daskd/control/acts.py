@@ -12,6 +12,7 @@ import structlog
 
 from daskd.crashpoints import reached
 from daskd.drivers.protocol import Batch, Driver, Member, Outcome, Payload, Result
+from daskd.measures import MEASURES
 from daskd.model.cluster import Cause, Cluster, End, Handle, Instance, Record, Role, State
 from daskd.model.names import new_instance_id
 from daskd.model.spec import WorkerGroupSpec
@@ -142,6 +143,7 @@ class Acts:
         except Exception as error:  # whatever a driver raises, the launch may have taken place
             log.exception("a launch went wrong", driver=self._driver.name)
             words = str(error) or repr(error)
+        MEASURES.count("driver_failures", "launch")
         return [Outcome(handle, Result.UNSURE, words) for handle in handles]
 
     async def _record(self, cluster: Cluster, intents: Sequence[Instance], outcomes: Sequence[Outcome]) -> None:
@@ -269,6 +271,7 @@ class Acts:
             outcomes = await asyncio.wait_for(self._of.site.terminate(handles, force=action.force), timeout)
         except Exception as error:  # asked again, with force, until it is seen to have ended
             log.exception("an end could not be asked for", driver=self._driver.name)
+            MEASURES.count("driver_failures", "terminate")
             outcomes = [Outcome(handle, Result.UNSURE, str(error) or repr(error)) for handle in handles]
         reached("terminate.asked")
         unwilling = [outcome for outcome in outcomes if outcome.result in (Result.REFUSED, Result.UNSURE)]

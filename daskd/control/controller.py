@@ -18,6 +18,7 @@ from daskd.security.vault import Vault
 from daskd.store import Store
 
 from .acts import Acts
+from .census import Census, census
 from .idle import IdleWatch
 from .leftovers import clear_leftovers
 from .link import HubState, Link, LinkError
@@ -88,6 +89,10 @@ class Controller:
         self._spawn(IdleWatch(self._store, self._idle_since, self.wake).run(), "idle time-outs")
         self._retention = Retention(self._store, self._sites.of, self._keep)
         self._spawn(self._retention.run(), "retention")
+
+    def census(self) -> Census:
+        """How many of everything there are now."""
+        return census(self._reconcilers.values())
 
     def configure(self, settings: Settings, keep: Keep) -> None:
         """Go by another configuration from now on; what was begun under the old one is not begun anew."""

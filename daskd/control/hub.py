@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from daskd.measures import MEASURES
 from daskd.model.adaptive import Snapshot
 from daskd.model.adaptive_snapshot import BadSnapshot, parse_snapshot
 
@@ -100,6 +101,7 @@ class Hub:
         self.view = dataclasses.replace(self.view, **values)
 
     def _trouble(self, words: str) -> None:
+        MEASURES.count("link_failures")
         changed = self.view.connected or self.view.trouble != words
         self._set(connected=False, trouble=words)
         if changed:

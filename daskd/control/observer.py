@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from daskd.drivers.protocol import Observation, Site, Snapshot
+from daskd.measures import MEASURES
 from daskd.model.cluster import Handle
 
 from .backoff import delay
@@ -129,6 +130,7 @@ class Observer:
 
     def _failed(self, error: Exception | str) -> None:
         self._failures += 1
+        MEASURES.count("driver_failures", "observe")
         if self._failures == 1:
             log.warning("the system could not be observed; nothing changes for it", error=str(error) or repr(error))
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 import structlog
 
 from daskd.drivers.protocol import Site
+from daskd.measures import MEASURES
 from daskd.model import adaptive
 from daskd.model.cluster import Cluster, Instance, Record, Role, State
 from daskd.model.errors import DaskdError
@@ -118,12 +119,15 @@ class Reconciler:
         self._wake.clear()
         structlog.contextvars.bind_contextvars(reconcile_id=secrets.token_hex(4))
         try:
-            ended, again = await self._pass()
+            with MEASURES.timed("reconcile"):
+                ended, again = await self._pass()
         except (DaskdError, OSError) as error:
             log.error("a pass failed; it is tried again", error=str(error))
+            MEASURES.count("reconcile_failures")
             ended, again = False, ERROR_PAUSE
         except Exception:  # a bug in one pass must not leave the cluster without its keeper
             log.exception("a pass failed unexpectedly; it is tried again")
+            MEASURES.count("reconcile_failures")
             ended, again = False, ERROR_PAUSE
         if ended:
             return True

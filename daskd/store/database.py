@@ -59,6 +59,21 @@ def open_database(path: Path, machine_id: str) -> tuple[sqlite3.Connection, Meta
             raise
 
 
+def check_database(path: Path, machine_id: str) -> None:
+    """Check a database as `open_database` does, and write nothing; a daemon may be using it.
+
+    Raises
+    ------
+    StateUnusable
+        As `open_database`.
+    """
+    read_only = f"{path.absolute().as_uri()}?mode=ro"
+    with explained(path), closing(sqlite3.connect(read_only, uri=True, timeout=BUSY_TIMEOUT)) as db:
+        _check_whole(db, path)
+        if schema_of(db, path):
+            _check_machine(db, path, machine_id)
+
+
 def _check_whole(db: sqlite3.Connection, path: Path) -> None:
     found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":

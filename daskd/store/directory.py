@@ -42,7 +42,7 @@ class StateDirectory:
         refuse_network(path)
         try:
             _make(path)
-            _check(path)
+            check_directory(path)
             lock = _lock(path / "lock", path)
         except OSError as error:
             raise StateUnusable(
@@ -91,8 +91,16 @@ def _make(path: Path) -> None:
         sync_directory(place.parent)
 
 
-def _check(path: Path) -> None:
-    """Refuse a directory in which somebody else could lay files for us to open."""
+def check_directory(path: Path) -> None:
+    """Refuse a directory in which somebody else could lay files for us to open.
+
+    Raises
+    ------
+    StateUnusable
+        When it is another user's, writable for others, a link, or none.
+    OSError
+        When it can't be looked at.
+    """
     found = os.lstat(path)
     wrong = ""
     if stat.S_ISLNK(found.st_mode):

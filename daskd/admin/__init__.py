@@ -1,0 +1,1 @@
+"""What an administrator does beside the daemon: back up, restore, look what is wrong."""
