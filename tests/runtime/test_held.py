@@ -248,8 +248,11 @@ async def test_graphs_in_flight_when_the_client_dies_are_held():
     """What a client had sent before its connection broke is taken in and held."""
     async with a_cluster(1) as hub:
         client = await Client(hub.scheduler.address, asynchronous=True)
+        comm = client.scheduler_comm
+        written = comm.byte_count
         values = client.compute([dask.delayed(inc)(i) for i in range(20)])
-        await until(lambda: not client.scheduler_comm.buffer)
+        # the buffer is empty before its contents are written: the count alone tells that they are
+        await until(lambda: comm.byte_count > written and not comm.buffer)
         client.status = "closing"
         await client.scheduler_comm.comm.close()
         await until(lambda: hub.scheduler.keeper.counts()["keys"] == len(values))
