@@ -33,6 +33,11 @@ UNBOUND_BYTES = 8 << 30
 TASKS_A_PROCESS = 4096
 """Threads that a scheduler or a worker may have on average: many more than libraries start, far less than a bomb."""
 
+# Tasks are bounded by the slice: a scope's own default is too few for a large cluster. And where one worker runs out of
+# memory, the others live on; before 253 scopes had no other policy, and don't know this one's name.
+_SCOPE_BEFORE_253 = ("TasksMax=infinity",)
+_SCOPE = (*_SCOPE_BEFORE_253, "OOMPolicy=continue")
+
 _BUSCTL_START = (
     "call",
     "org.freedesktop.systemd1",
@@ -90,11 +95,16 @@ class Units:
         Where `systemd-run`, `systemctl`, `busctl` and `env` are.
     user_runtime_dir
         XDG_RUNTIME_DIR of the user whose manager it is; "": the system's.
+    properties
+        Of each scope.
     """
 
-    def __init__(self, programs: Mapping[str, str], user_runtime_dir: str) -> None:
+    def __init__(
+        self, programs: Mapping[str, str], user_runtime_dir: str, properties: Sequence[str] = _SCOPE_BEFORE_253
+    ) -> None:
         self._programs = programs
         self._user_runtime_dir = user_runtime_dir
+        self._properties = properties
         self._bounds: dict[str, Bounds] = {}
 
     @classmethod
@@ -108,13 +118,15 @@ class Units:
                 "clusters have no systemd units of their own: systemd's programs or the user's manager are missing"
             )
             return None
-        units = cls(programs, runtime_dir)
-        said = units._run(units.placed([programs["env"], "true"], "probe", "probe", {}))
-        if said is not None:
-            log.warning("clusters have no systemd units of their own: systemd refuses", said=said)
-            return None
-        units.dissolve("probe")
-        return units
+        said: str | None = None
+        for properties in (_SCOPE, _SCOPE_BEFORE_253):
+            units = cls(programs, runtime_dir, properties)
+            said = units._run(units.placed([programs["env"], "true"], "probe", "probe", {}))
+            if said is None:
+                units.dissolve("probe")
+                return units
+        log.warning("clusters have no systemd units of their own: systemd refuses", said=said)
+        return None
 
     def placed(self, argv: Sequence[str], cluster: str, what: str, env: Mapping[str, str]) -> list[str]:
         """A command that runs `argv` in a scope of its own, below the cluster's slice.
@@ -135,10 +147,9 @@ class Units:
             "--collect",
             f"--unit={scope}",
         ]
-        # tasks are bounded by the slice; a scope's own default is too few for a large cluster
         command += [
             f"--slice={slice_of(cluster)}",
-            "--property=TasksMax=infinity",
+            *(f"--property={each}" for each in self._properties),
             f"--description=Dask cluster {cluster}",
         ]
         if not self._user_runtime_dir:
