@@ -70,8 +70,6 @@ def _observed(ledger: Ledger, view: View, instance: Instance, seen: Observation,
     if end.cause is Cause.VANISHED and _is_heard(view, instance):
         # nobody vanished whom the scheduler hears
         end = End(Cause.VANISHED, words="its driver does not find it, and its scheduler hears it", certain=False)
-        if instance.record in UNPROVED:
-            return None
     if not end.certain:
         _adopt(ledger, instance)
         ledger.edit_instance(instance.id, state=State.UNKNOWN, words=end.words)
@@ -83,9 +81,8 @@ def _observed(ledger: Ledger, view: View, instance: Instance, seen: Observation,
 
 
 def _alive(ledger: Ledger, instance: Instance, seen: Observation) -> None:
-    if instance.record in UNPROVED and seen.state is State.UNKNOWN:
-        return
-    _adopt(ledger, instance)
+    if instance.record not in UNPROVED or seen.state is not State.UNKNOWN:
+        _adopt(ledger, instance)
     # of what was asked to end, the driver's word why it did not stands until there is another
     words = seen.words or (instance.words if instance.stopping is not None else "")
     ledger.edit_instance(

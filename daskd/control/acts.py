@@ -64,8 +64,12 @@ class Acts:
             await self._terminate(action)
 
     async def clean_up(self, cluster: Cluster) -> None:
-        """Nothing of the cluster runs any more: remove its keys and scratch files; logs stay."""
+        """Nothing of the cluster runs any more: remove its keys, scratch files and links; logs stay."""
         reached("end.recorded")
+        for instance in await self._of.store.instances(cluster.uid, include_ended=True):
+            link = self._of.site.link_path(instance.handle) if instance.role is Role.SCHEDULER else None
+            if link is not None:
+                link.unlink(missing_ok=True)
         await self._of.site.unstage(cluster.uid)
         reached("end.unstaged")
         await self._vault.forget(cluster.uid)

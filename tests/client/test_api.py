@@ -318,6 +318,7 @@ def test_public_names() -> None:
         "RemoteCluster",
         "ResumeTokenExpired",
         "SchedulerUnreachable",
+        "TokenNotFound",
         "Unauthenticated",
         "UntrustedDaemon",
         "WorkerNotFound",
