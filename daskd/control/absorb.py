@@ -28,15 +28,18 @@ def absorb(view: View, now: float) -> Ledger:
     """
     ledger = Ledger(view.cluster, view.instances)
     clock.set_back(ledger, now)
+    is_heard = view.hub.state is not None and view.is_of_scheduler and _scheduler(ledger) is not None
+    if is_heard:
+        _adopt_heard(ledger, view)
     ends = []
-    for instance in view.instances:
+    for instance in ledger.instances:
         seen = view.observations.get(instance.id)
         if seen is not None and _is_news(view, instance, now):
             end = _observed(ledger, view, instance, seen, now)
             if end is not None:
                 ends.append((instance, seen, end))
     # what the hub said it said before the end of anything that the listing shows as ended
-    if view.hub.state is not None and view.is_of_scheduler and _scheduler(ledger) is not None:
+    if is_heard and view.hub.state is not None:
         _hub(ledger, view, view.hub.state, now)
     for instance, seen, end in sorted(ends, key=lambda item: item[0].role is not Role.SCHEDULER):
         _ended(ledger, view, instance, seen, end, now)
@@ -48,6 +51,14 @@ def absorb(view: View, now: float) -> Ledger:
 
 def _scheduler(ledger: Ledger) -> Instance | None:
     return next((i for i in ledger.instances if i.role is Role.SCHEDULER and i.state is not State.ENDED), None)
+
+
+def _adopt_heard(ledger: Ledger, view: View) -> None:
+    """Whom the scheduler has heard was launched, whatever a listing knows."""
+    heard = {worker.instance for worker in view.hub.state.workers} if view.hub.state else set()
+    for instance in ledger.instances:
+        if instance.role is Role.NODE and instance.id in heard:
+            _adopt(ledger, instance)
 
 
 def _is_news(view: View, instance: Instance, now: float) -> bool:
@@ -70,6 +81,8 @@ def _observed(ledger: Ledger, view: View, instance: Instance, seen: Observation,
     if end.cause is Cause.VANISHED and _is_heard(view, instance):
         # nobody vanished whom the scheduler hears
         end = End(Cause.VANISHED, words="its driver does not find it, and its scheduler hears it", certain=False)
+        if instance.record in UNPROVED:
+            return None
     if not end.certain:
         _adopt(ledger, instance)
         ledger.edit_instance(instance.id, state=State.UNKNOWN, words=end.words)
@@ -81,8 +94,9 @@ def _observed(ledger: Ledger, view: View, instance: Instance, seen: Observation,
 
 
 def _alive(ledger: Ledger, instance: Instance, seen: Observation) -> None:
-    if instance.record not in UNPROVED or seen.state is not State.UNKNOWN:
-        _adopt(ledger, instance)
+    if instance.record in UNPROVED and seen.state is State.UNKNOWN:
+        return
+    _adopt(ledger, instance)
     # of what was asked to end, the driver's word why it did not stands until there is another
     words = seen.words or (instance.words if instance.stopping is not None else "")
     ledger.edit_instance(
@@ -164,7 +178,6 @@ def _idle_since(said: float | None, known: float | None, now: float) -> float | 
 
 
 def _here(ledger: Ledger, node: Instance, workers: list[HubWorker], now: float) -> None:
-    _adopt(ledger, node)
     if node.joined is not None:
         return
     launched = min(node.launched or node.created, now)
