@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
 import signal
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -40,6 +42,8 @@ log = structlog.get_logger(__name__)
 
 MINIMUM_CLIENT_VERSION = "0.1.0"
 STOP_GRACE = 2.0
+STOP_LIMIT = 15.0
+"""Seconds after which a daemon that is told to stop leaves, whatever still holds it: nothing of a cluster is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,17 @@ def _shown(driver: Driver) -> DriverInfo:
         validate=driver.validate,
         complete=driver.complete,
     )
+
+
+def _leave_in_time() -> None:
+    def leave() -> None:
+        log.error("stopping took too long; leaving as it is, clusters run on", limit=STOP_LIMIT)
+        faulthandler.dump_traceback(all_threads=True)
+        os._exit(0)
+
+    timer = threading.Timer(STOP_LIMIT, leave)
+    timer.daemon = True
+    timer.start()
 
 
 class Daemon:
@@ -257,6 +272,7 @@ class Daemon:
                 await self.reload()
             self._notifier.stopping()
             log.info("stopping; clusters run on")
+            _leave_in_time()
         finally:
             await self.stop()
             feeding.cancel()

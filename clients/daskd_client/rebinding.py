@@ -51,6 +51,14 @@ class RebindingClient(Client):
         if self.status == "running":
             announce(self, [key for key in bound if self.futures.get(key) is before[key]])
 
+    async def _ensure_connected(self, timeout: float | None = None) -> None:
+        try:
+            await super()._ensure_connected(timeout=timeout)
+        except ValueError as error:
+            # tornado's word for a connection that got bytes, or its end, before TLS began, as where a new listener is
+            # just coming; the base class tries again for an OSError alone
+            raise OSError(f"the scheduler is not there yet: {error}") from error
+
     async def _states(self, keys: list[Any]) -> dict[Any, str | None]:
         """The scheduler's state of each key; none if it went away again."""
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -27,6 +26,7 @@ from .reconciler import Reconciler
 from .retention import Keep, Retention
 from .settings import Settings
 from .sites import Sites
+from .tasks import end
 from .workers import views
 
 log = structlog.get_logger(__name__)
@@ -106,12 +106,7 @@ class Controller:
 
     async def stop(self) -> None:
         """Stop looking. Nothing is ended: what runs is found again."""
-        tasks = [*self._tasks.values(), *self._background]
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with suppress(asyncio.CancelledError):
-                await task
+        await end([*self._tasks.values(), *self._background])
         await self._sites.close()
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:

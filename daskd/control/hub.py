@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -16,6 +15,7 @@ from daskd.model.adaptive import Snapshot
 from daskd.model.adaptive_snapshot import BadSnapshot, parse_snapshot
 
 from .link import Link, LinkError
+from .tasks import end
 from .view import HubView
 
 log = structlog.get_logger(__name__)
@@ -51,12 +51,7 @@ class Hub:
 
     async def close(self) -> None:
         """Stop listening."""
-        tasks = [task for task in (self._task, self._snapshots) if task is not None]
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with suppress(asyncio.CancelledError):
-                await task
+        await end(task for task in (self._task, self._snapshots) if task is not None)
 
     def want_snapshots(self, interval: float | None) -> None:
         """Fetch the adaptive policy's facts every so many seconds; None: don't."""

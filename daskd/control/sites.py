@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -15,6 +14,7 @@ from daskd.drivers.protocol import Site, Snapshot
 from .observer import Observer
 from .settings import Settings
 from .strays import Strays
+from .tasks import end
 
 log = structlog.get_logger(__name__)
 
@@ -96,9 +96,7 @@ class Sites:
         """Let go of all; ends nothing there."""
         for owned in self._owned.values():
             if owned.observing is not None:
-                owned.observing.cancel()
-                with suppress(asyncio.CancelledError):
-                    await owned.observing
+                await end([owned.observing])
             await owned.site.close()
 
     async def _find(self, owner_uid: int) -> OwnedSite:
