@@ -100,6 +100,8 @@ class Machine:
         self._quieten()
         argv = ["systemd-nspawn", "--quiet", "--keep-unit", "--register=no", f"--directory={self.root}"]
         argv += [f"--machine=t{os.getpid()}", "--resolv-conf=off", "--timezone=off", "--link-journal=no"]
+        # a container has a /tmp of its own, and a clone may lie in this one's
+        argv += [f"--bind={folder}" for folder in sorted({ROOT, Path(sys.prefix)})]
         with self.console.open("wb") as console:
             self._nspawn = subprocess.Popen(
                 [*argv, "--console=pipe", "--boot"],
