@@ -156,10 +156,10 @@ class Node:
     async def _keep(self, name: str) -> None:
         """Keep one worker: a nanny that ended unasked is replaced, until one was told to end."""
         pace = Pace()
-        starts = 0
+        before: str | None = None
         while True:
-            end, words = await self._live(name, pace, starts)
-            starts += 1
+            end, words = await self._live(name, pace, before)
+            before = words
             if end is NannyEnd.TOLD:
                 logger.info("worker %s was told to close", name)
                 return
@@ -187,15 +187,16 @@ class Node:
         except Unreachable:
             await self._regain(time.monotonic())
 
-    async def _live(self, name: str, pace: Pace, starts: int) -> tuple[NannyEnd, str]:
-        """The life of one nanny: why it ended, and words where it ended unasked."""
+    async def _live(self, name: str, pace: Pace, before: str | None) -> tuple[NannyEnd, str]:
+        """The life of one nanny: why it ended, and words where it ended unasked. `before`: how the last one ended."""
         nanny = None
         try:
             nanny = self._make_nanny(name, pace)
             self._nannies.add(nanny)
             await nanny
-            event = "worker-restarted" if starts else "worker-started"
-            self._hub.tell(event, f"worker {name} at {nanny.worker_address}, process {nanny.pid}")
+            event = "worker-started" if before is None else "worker-restarted"
+            after = f", after this: {before}" if before else ""
+            self._hub.tell(event, f"worker {name} at {nanny.worker_address}, process {nanny.pid}{after}")
             await nanny.finished()
         except Exception as error:  # a nanny's start raises whatever was raised in the worker's process
             words = nanny.failure if nanny and nanny.failure else cause_in_words(error)

@@ -110,6 +110,12 @@ async def test_a_killed_worker_process_is_restarted_and_told(served: DaemonProce
         await eventually(lambda: converged(daskd, cluster.uid, 1), "it runs")
         (before,) = await daskd.workers(cluster.uid)
         assert before.pid is not None
+
+        async def is_known_to_its_node() -> bool:
+            return f"worker-started: worker {before.name}" in await log_of(daskd, cluster.uid, before.name)
+
+        # one that dies while it starts is one that could not start, and its signal is not known
+        await eventually(is_known_to_its_node, "its node has seen it start")
         os.kill(before.pid, signal.SIGKILL)
 
         async def is_mended() -> bool:
