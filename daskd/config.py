@@ -21,7 +21,7 @@ from .model.access import check_subject
 from .model.errors import InvalidConfig, Problem
 from .model.listen import parse_listener
 from .model.problems import not_there, problems_of
-from .model.quantity import Seconds, parse_memory
+from .model.quantity import Seconds, parse_size
 from .model.spec import MOST_WORKERS, ClusterSpec, Name, WorkerGroupSpec
 
 if sys.version_info >= (3, 11):
@@ -34,17 +34,6 @@ DEFAULT_PROFILE = "default"
 
 _MOST_FILE_BYTES = 1 << 20
 _DAY = 86_400.0
-
-
-def _size(value: object) -> int:
-    mend = 'write bytes with a unit, such as "4 MiB"'
-    try:
-        size = parse_memory(value)
-    except ValueError:
-        raise ValueError(f"{value!r} is no size: {mend}") from None
-    if size == "auto" or size == 0:
-        raise ValueError(f"{value!r} is no size: {mend}")
-    return size
 
 
 def _absolute(path: Path) -> Path:
@@ -113,7 +102,7 @@ class Daemon(_Section):
     metrics: Loopback | None = None
     max_message_bytes: int = Field(default=4 << 20, ge=64 << 10, le=256 << 20)
 
-    _sizes = field_validator("max_message_bytes", mode="before")(_size)
+    _sizes = field_validator("max_message_bytes", mode="before")(parse_size)
 
 
 class Tls(_Section):
@@ -198,7 +187,7 @@ class Logs(_Section):
     files: int = Field(default=5, ge=1, le=100)
     keep: Seconds = Field(default=7 * _DAY, le=10 * 365 * _DAY)
 
-    _sizes = field_validator("max_bytes", mode="before")(_size)
+    _sizes = field_validator("max_bytes", mode="before")(parse_size)
 
 
 class History(_Section):
@@ -225,7 +214,7 @@ class Quota(_Section):
     max_cores: int | None = Field(default=None, ge=0, le=100_000_000)
     max_memory: int | None = Field(default=None, ge=0)
 
-    _sizes = field_validator("max_memory", mode="before")(_size)
+    _sizes = field_validator("max_memory", mode="before")(parse_size)
 
 
 class Limits(_Section):

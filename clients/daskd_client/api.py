@@ -17,7 +17,7 @@ from daskd_api.v1 import cluster_pb2, cluster_pb2_grpc, daemon_pb2, daemon_pb2_g
 from .address import find_address, find_token
 from .auth import credentials
 from .calls import Caller, TLSFiles, open_channel
-from .errors import DaemonUnavailable, InvalidSpec, Problem, ResumeTokenExpired
+from .errors import DaemonUnavailable, InvalidArgument, InvalidSpec, Problem, ResumeTokenExpired
 from .translate import from_message, to_message, to_timestamp
 from .types import (
     AdaptivePolicy,
@@ -169,16 +169,40 @@ class AsyncDaskd:
         pages = self._pages(self._clusters.ListClusters, request)
         return [from_message(item, Cluster) async for answer in pages for item in answer.clusters]
 
-    async def scale(self, name: str, n_workers: int, group: str = "") -> Cluster:
-        """Set how many workers a group (by default the first) has, which turns its adaptive policy off."""
+    async def scale(
+        self,
+        name: str,
+        n_workers: int | None = None,
+        group: str = "",
+        *,
+        cores: int | None = None,
+        memory: str | None = None,
+    ) -> Cluster:
+        """Set how many workers a group (by default the first) has, which turns its adaptive policy off.
+
+        Parameters
+        ----------
+        n_workers, cores, memory
+            One of them: workers, or threads or memory (``"64GiB"``) in whole workers, rounded up.
+
+        Raises
+        ------
+        InvalidArgument
+            None of them was given, or several.
+        """
+        given = {"n_workers": n_workers, "cores": cores, "memory": memory}
+        given = {field: value for field, value in given.items() if value is not None}
+        if len(given) != 1:
+            raise InvalidArgument("scale() takes one of n_workers, cores and memory.", facts={"field": "n_workers"})
         request = cluster_pb2.ScaleClusterRequest(name=name, group=group)
-        _set("n_workers", n_workers, request)
+        for field, value in given.items():
+            _set(field, value, request)
         answer = await self._caller.call(self._clusters.ScaleCluster, request)
         return from_message(answer.cluster, Cluster)
 
-    async def adapt(self, name: str, policy: AdaptivePolicy | None) -> Cluster:
-        """Put an adaptive policy in the place of the one before. None: off, the counts stay."""
-        request = cluster_pb2.AdaptClusterRequest(name=name)
+    async def adapt(self, name: str, policy: AdaptivePolicy | None, group: str = "") -> Cluster:
+        """Put an adaptive policy in the place of the one that a group had. None: off, the count stays."""
+        request = cluster_pb2.AdaptClusterRequest(name=name, group=group)
         if policy is not None:
             request.policy.SetInParent()
             _fill("policy", policy, request.policy)

@@ -261,7 +261,7 @@ class AttachedCluster(BaseCluster):
 
     def _scaling_status(self) -> str:
         record = self._view.record
-        mode = "Adaptive" if record.adaptive is not None else "Manual"
+        mode = "Adaptive" if any(group.adaptive is not None for group in record.groups) else "Manual"
         joined, desired = len(self.scheduler_info["workers"]), sum(group.desired for group in record.groups)
         count = f"{joined}" if joined == desired else f"{joined} / {desired}"
         row = '<tr><td style="text-align: left;">{}</td></tr>'

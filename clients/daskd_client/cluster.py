@@ -53,7 +53,7 @@ class RemoteCluster(AttachedCluster):
     options
         What this driver alone understands, for example ``{"queue": "main"}``.
     groups
-        Several kinds of workers by name, each a mapping of the five parameters above, instead of them.
+        Several kinds of workers by name, each a mapping of the five parameters above and `adaptive`, instead of them.
     profile
         The administrator's template that the spec is laid over.
     python, cwd
@@ -141,6 +141,7 @@ class RemoteCluster(AttachedCluster):
             "worker": worker,
             "workers_per_node": workers_per_node,
             "options": options,
+            "adaptive": adaptive,
         }
         spec = cluster_spec(
             profile=setting("profile", profile),
@@ -149,7 +150,6 @@ class RemoteCluster(AttachedCluster):
             python=python,
             cwd=cwd,
             environment=environment,
-            adaptive=adaptive,
             idle_timeout=idle_timeout,
             held_work=held_work,
             dashboard=dashboard,
@@ -211,38 +211,58 @@ class RemoteCluster(AttachedCluster):
 
     # -- what it is told -----------------------------------------------------------------------------------------------
 
-    def scale(self, n: int, group: str | None = None) -> Any:
-        """Set how many workers there are, or are in a group, and turn its adaptive policy off.
+    def scale(
+        self, n: int | None = None, group: str | None = None, *, cores: int | None = None, memory: Any = None
+    ) -> Any:
+        """Set how many workers there are in a group (by default the first), and turn its adaptive policy off.
 
         Returns once the daemon has taken note; workers come and go afterwards.
-        """
-        return self._do(self._scale, n, group or "")
 
-    async def _scale(self, n: int, group: str) -> None:
+        Parameters
+        ----------
+        n
+            Workers.
+        cores, memory
+            Instead of `n`: threads, or memory (bytes, or text such as ``"64GiB"``), in whole workers, rounded up.
+        """
+        return self._do(self._scale, n, group or "", cores, None if memory is None else str(memory))
+
+    async def _scale(self, n: int | None, group: str, cores: int | None, memory: str | None) -> None:
         await self._started()
-        was_adaptive = self._view.record.adaptive is not None
-        self._view.record = await self._view.daskd.scale(self.uid, n, group)
-        if was_adaptive and self._view.record.adaptive is None:
-            logger.info("Cluster %s: scale(%d) turned adaptive scaling off", self.name, n)
+        was_adaptive = self._group_is_adaptive(group)
+        self._view.record = await self._view.daskd.scale(self.uid, n, group, cores=cores, memory=memory)
+        if was_adaptive and not self._group_is_adaptive(group):
+            logger.info("Cluster %s: scale() turned adaptive scaling of its workers off", self.name)
         self._adaptive = None
+
+    def _group_is_adaptive(self, group: str) -> bool:
+        chosen = [each for each in self._view.record.groups if group in ("", each.name)]
+        return bool(chosen) and chosen[0].adaptive is not None
 
     def adapt(
         self,
         minimum: int | None = None,
         maximum: int | None = None,
         *,
+        minimum_cores: int | None = None,
+        maximum_cores: int | None = None,
+        minimum_memory: Any = None,
+        maximum_memory: Any = None,
         interval: Any = None,
         wait_count: int | None = None,
         target_duration: Any = None,
         initial: int | None = None,
+        cool_down: Any = None,
         group: str | None = None,
     ) -> RemoteAdaptive:
-        """Let the number of workers follow the work. The daemon applies it, whoever is connected.
+        """Let the number of workers of a group follow the work. The daemon applies it, whoever is connected.
 
         Parameters
         ----------
         minimum, maximum
             Never fewer, never more workers than these. None: 0, and the profile's limit.
+        minimum_cores, maximum_cores, minimum_memory, maximum_memory
+            The same in threads, and in memory (bytes, or text such as ``"64GiB"``). The strictest bound holds.
         interval
             How often to look: seconds or text such as ``"500ms"``.
         wait_count
@@ -251,6 +271,8 @@ class RemoteCluster(AttachedCluster):
             How long the work in sight should take with the workers asked for.
         initial
             So many workers until the first work after they are there, then as the work asks.
+        cool_down
+            How long a worker stays after it was needed last.
         group
             The group that it applies to. None: the first.
 
@@ -266,15 +288,19 @@ class RemoteCluster(AttachedCluster):
             wait_count=wait_count,
             target_duration=target_duration,
             initial=initial,
-            group=group,
+            cool_down=cool_down,
+            minimum_cores=minimum_cores,
+            maximum_cores=maximum_cores,
+            minimum_memory=None if minimum_memory is None else str(minimum_memory),
+            maximum_memory=None if maximum_memory is None else str(maximum_memory),
         )
         self._adaptive = handle = RemoteAdaptive(policy)
-        handle.noted = self._do(self._adapt, policy)
+        handle.noted = self._do(self._adapt, policy, group or "")
         return handle
 
-    async def _adapt(self, policy: types.AdaptivePolicy) -> None:
+    async def _adapt(self, policy: types.AdaptivePolicy, group: str) -> None:
         await self._started()
-        self._view.record = await self._view.daskd.adapt(self.uid, policy)
+        self._view.record = await self._view.daskd.adapt(self.uid, policy, group)
 
     def get_logs(self, cluster: bool = True, scheduler: bool = True, workers: bool | Iterable[str] = True) -> Any:
         """The logs of the cluster, also of what crashed or never started.

@@ -29,9 +29,11 @@ class DiscoveredCluster(RemoteCluster):
         """End the cluster."""
         return super().close(timeout) or NoOpAwaitable()
 
-    def scale(self, n: int, group: str | None = None) -> Any:
+    def scale(
+        self, n: int | None = None, group: str | None = None, *, cores: int | None = None, memory: Any = None
+    ) -> Any:
         """Set how many workers there are."""
-        return super().scale(n, group) or NoOpAwaitable()
+        return super().scale(n, group, cores=cores, memory=memory) or NoOpAwaitable()
 
 
 async def discover() -> AsyncGenerator[tuple[str, type[RemoteCluster]], None]:

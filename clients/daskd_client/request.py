@@ -21,7 +21,8 @@ from .types import AdaptivePolicy, ClusterSpec, HeldWorkPolicy, WorkerGroupSpec
 FROM_HERE = frozenset({"python", "cwd", "import_path"})
 """The fields that are taken from this process where nothing was said."""
 
-_GROUP_KEYS = ("driver", "n_workers", "worker", "workers_per_node", "options", "environment")
+_GROUP_KEYS = ("driver", "n_workers", "worker", "workers_per_node", "options", "environment", "adaptive")
+_DURATIONS = ("interval", "target_duration", "cool_down")
 _WORKER_KEYS = ("nthreads", "memory_limit", "resources", "environment", "local_directory", "death_timeout")
 
 
@@ -98,7 +99,6 @@ def cluster_spec(
     python: str | None = None,
     cwd: str | None = None,
     environment: Mapping[str, str] | None = None,
-    adaptive: AdaptivePolicy | Mapping[str, Any] | None = None,
     idle_timeout: Any = None,
     held_work: HeldWorkPolicy | Mapping[str, Any] | None = None,
     dashboard: bool | None = None,
@@ -128,7 +128,6 @@ def cluster_spec(
         python=python or "",
         cwd=cwd or "",
         environment=_strings(environment, "environment", problems),
-        adaptive=_policy(AdaptivePolicy, adaptive, "adaptive", ("interval", "target_duration"), problems),
         idle_timeout=_duration(idle_timeout, "idle_timeout", problems),
         held_work=_policy(HeldWorkPolicy, held_work, "held_work", ("keep",), problems),
         dashboard=dashboard,
@@ -162,7 +161,7 @@ def adaptive_policy(**keywords: Any) -> AdaptivePolicy:
         One of them is not of its type.
     """
     problems: list[Problem] = []
-    policy = _policy(AdaptivePolicy, keywords, "adaptive", ("interval", "target_duration"), problems)
+    policy = _policy(AdaptivePolicy, keywords, "adaptive", _DURATIONS, problems)
     if problems:
         raise InvalidSpec(_words(problems), problems=tuple(problems))
     return policy or AdaptivePolicy()
@@ -189,6 +188,7 @@ def _group(name: str, content: Mapping[str, Any], where: str, problems: list[Pro
         local_directory=os.fspath(worker.get("local_directory") or ""),
         death_timeout=_duration(worker.get("death_timeout"), f"{where}.worker.death_timeout", problems),
         options=dict(content.get("options") or {}),
+        adaptive=_policy(AdaptivePolicy, content.get("adaptive"), f"{where}.adaptive", _DURATIONS, problems),
     )
 
 

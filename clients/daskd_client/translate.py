@@ -36,6 +36,7 @@ DATACLASSES: dict[str, type[Any]] = {
 """The dataclass of each message, by the message's name."""
 
 ENUMS: dict[str, type[enum.Enum]] = {
+    "IdleAction": types.IdleAction,
     "Phase": types.Phase,
     "Right": types.Right,
     "WorkerState": types.WorkerState,
@@ -103,13 +104,19 @@ def _single(content: Any, field: Any) -> Any:
 def _put(message: Message, name: str, content: Any) -> None:
     target = getattr(message, name)
     if isinstance(target, struct_pb2.Struct):
-        json_format.ParseDict(_plain(content), target)
+        if content:
+            json_format.ParseDict(_plain(content), target)
     elif isinstance(target, duration_pb2.Duration):
         target.FromTimedelta(content)
         target.SetInParent()
     elif isinstance(target, Message):
         target.SetInParent()
         to_message(content, target)
+    elif isinstance(content, enum.Enum):
+        descriptor = message.DESCRIPTOR.fields_by_name[name].enum_type
+        assert descriptor is not None
+        prefix = descriptor.values_by_number[0].name.removesuffix("UNSPECIFIED")
+        setattr(message, name, descriptor.values_by_name[f"{prefix}{content.name}"].number)
     elif isinstance(content, Mapping):
         target.update(content)
     elif isinstance(content, tuple) and content and dataclasses.is_dataclass(content[0]):

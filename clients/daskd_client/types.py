@@ -74,7 +74,7 @@ class Grant:
 
 @dataclass(frozen=True)
 class WorkerGroupSpec:
-    """Workers of one kind, as asked for. Empty and 0 mean the daemon's default."""
+    """Workers of one kind. Empty and 0 mean the daemon's default."""
 
     name: str = ""
     driver: str = ""
@@ -87,11 +87,21 @@ class WorkerGroupSpec:
     local_directory: str = ""
     death_timeout: timedelta | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    adaptive: AdaptivePolicy | None = None
+    python: str = ""
+    cwd: str = ""
+    preload: tuple[str, ...] = ()
+    worker_class: str = ""
+    worker_options: Mapping[str, Any] = field(default_factory=dict)
+    prologue: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class AdaptivePolicy:
-    """How the number of workers follows the work; None leaves a parameter to the daemon."""
+    """How the number of workers of a group follows the work; None leaves a parameter to the daemon.
+
+    Bounds are in workers, in threads (``_cores``), and in memory ("64GiB"); the strictest holds.
+    """
 
     minimum: int | None = None
     maximum: int | None = None
@@ -99,7 +109,11 @@ class AdaptivePolicy:
     wait_count: int | None = None
     target_duration: timedelta | None = None
     initial: int | None = None
-    group: str = ""
+    minimum_cores: int | None = None
+    maximum_cores: int | None = None
+    minimum_memory: str = ""
+    maximum_memory: str = ""
+    cool_down: timedelta | None = None
 
 
 @dataclass(frozen=True)
@@ -111,8 +125,26 @@ class HeldWorkPolicy:
 
 
 @dataclass(frozen=True)
+class SchedulerSpec:
+    """The scheduler: where it runs, what it loads, more keyword arguments of it, lines of shell before it."""
+
+    placement: str = ""
+    preload: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    prologue: tuple[str, ...] = ()
+
+
+class IdleAction(enum.Enum):
+    """What happens to a cluster that was idle for its time-out."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    DELETE = "DELETE"
+    SCALE_TO_ZERO = "SCALE_TO_ZERO"
+
+
+@dataclass(frozen=True)
 class ClusterSpec:
-    """What a user asks for."""
+    """What a user wants; None and empty leave it to the profile, then to the daemon."""
 
     profile: str = ""
     groups: tuple[WorkerGroupSpec, ...] = ()
@@ -120,10 +152,13 @@ class ClusterSpec:
     cwd: str = ""
     import_path: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
-    adaptive: AdaptivePolicy | None = None
     idle_timeout: timedelta | None = None
     held_work: HeldWorkPolicy | None = None
     dashboard: bool | None = None
+    scheduler: SchedulerSpec | None = None
+    max_lifetime: timedelta | None = None
+    lifetime_warning: timedelta | None = None
+    on_idle: IdleAction | None = None
 
 
 @dataclass(frozen=True)
@@ -155,16 +190,28 @@ class WorkerGroupStatus:
     memory_limit_bytes: int = 0
     failures: int = 0
     message: str = ""
+    adaptive: AdaptiveStatus | None = None
+    removing: bool = False
 
 
 @dataclass(frozen=True)
 class AdaptiveStatus:
-    """The adaptive policy at work: what it wants and why."""
+    """The adaptive policy of a group at work: its bounds in workers, what it wants and why."""
 
     policy: AdaptivePolicy | None = None
     target: int = 0
     reason: str = ""
     decision_time: datetime | None = None
+
+
+@dataclass(frozen=True)
+class UnplaceableTasks:
+    """Ready tasks that no worker of any group can run: how many, what they need, the key of one, that in words."""
+
+    count: int = 0
+    restriction: str = ""
+    example: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True)
@@ -193,11 +240,25 @@ class Cluster:
     revision: int = 0
     scheduler: SchedulerStatus | None = None
     groups: tuple[WorkerGroupStatus, ...] = ()
-    adaptive: AdaptiveStatus | None = None
     held_work: HeldWorkSummary | None = None
     idle_since: datetime | None = None
     delete_requested: bool = False
     grants: tuple[Grant, ...] = ()
+    unplaceable_tasks: tuple[UnplaceableTasks, ...] = ()
+    expire_time: datetime | None = None
+
+    def group(self, name: str = "") -> WorkerGroupStatus:
+        """The group of that name; by default the first.
+
+        Raises
+        ------
+        KeyError
+            There is none.
+        """
+        for group in self.groups:
+            if name in ("", group.name):
+                return group
+        raise KeyError(name)
 
     @property
     def ended(self) -> bool:

@@ -24,7 +24,7 @@ from . import listing, translate
 from .create import bounds_of
 from .edge import current_caller
 from .history import from_caller
-from .policy import read_policy
+from .policy import read_policy, read_size
 from .recording import record_cluster
 from .services import Services
 from .sharing import read_grant, read_subject
@@ -60,26 +60,29 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
         cluster = await self._resolve(request.name, Right.MANAGE)
         bounds = bounds_of(self._services.config, cluster.spec.profile)
         actor = current_caller().name
+        size = read_size(request)
         changed = await self._change(
-            cluster, lambda now: desired.scaled(now, request.group, request.n_workers, actor=actor, bounds=bounds)
+            cluster, lambda now: desired.scaled(now, request.group, size, actor=actor, bounds=bounds)
         )
-        log.info("cluster scaled", cluster=cluster.name, cluster_uid=cluster.uid, n_workers=request.n_workers)
+        log.info("cluster scaled", cluster=cluster.name, cluster_uid=cluster.uid, size=str(size))
         return pb.ScaleClusterResponse(cluster=_shown(changed))
 
     async def AdaptCluster(self, request: pb.AdaptClusterRequest, context: _Context) -> pb.AdaptClusterResponse:
-        """Sets, changes or removes the adaptive policy."""
+        """Sets, changes or removes the adaptive policy of a group."""
         cluster = await self._resolve(request.name, Right.MANAGE)
         actor = current_caller().name
         if request.HasField("policy"):
-            policy = read_policy(request.policy, cluster.spec.profile, self._services.config)
+            name = desired.group_name(cluster, request.group)
+            policy = read_policy(request.policy, name, cluster.spec.profile, self._services.config)
             bounds = bounds_of(self._services.config, cluster.spec.profile)
             since = self._services.clock()
             changed = await self._change(
-                cluster, lambda now: desired.adapted(now, policy, actor=actor, bounds=bounds, now=since)
+                cluster, lambda now: desired.adapted(now, name, policy, actor=actor, bounds=bounds, now=since)
             )
         else:
-            changed = await self._change(cluster, lambda now: desired.unadapted(now, actor=actor))
-        log.info("cluster adapted", cluster=cluster.name, cluster_uid=cluster.uid, on=changed.adaptive is not None)
+            changed = await self._change(cluster, lambda now: desired.unadapted(now, request.group, actor=actor))
+        on = request.HasField("policy")
+        log.info("cluster adapted", cluster=cluster.name, cluster_uid=cluster.uid, group=request.group, on=on)
         return pb.AdaptClusterResponse(cluster=_shown(changed))
 
     async def DeleteCluster(self, request: pb.DeleteClusterRequest, context: _Context) -> pb.DeleteClusterResponse:

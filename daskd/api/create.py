@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from daskd.config import Config, Profile
-from daskd.control.desired import Bounds, check_counts, completed
-from daskd.model.cluster import Adaptive, Cluster, Group
+from daskd.control.desired import Bounds, check_counts, completed, new_group
+from daskd.model.cluster import Cluster
 from daskd.model.errors import InvalidSpec, Problem
 from daskd.model.identity import Identity
 from daskd.model.names import check_name, new_uid
@@ -77,7 +77,7 @@ def build_spec(
         raise invalid([Problem("profile", not_there("profile", name, config.profiles))])
     defaults = profile.defaults() if profile is not None else {}
     laid = _lay_groups(defaults, asked.get("groups", []))
-    problems = _group_name_problems(laid, asked)
+    problems = _group_name_problems(laid)
     if problems:
         raise invalid(problems)
     spec = _validated(_merged_spec(defaults, asked, laid), laid)
@@ -87,15 +87,29 @@ def build_spec(
         problems += [_under(where.path, each) for each in driver_problems(group, drivers, who)]
     problems = problems or _size_problems(spec)
     bounds = bounds_of(config, name)
-    if spec.adaptive is not None and not problems:
-        policy, wrong = completed(spec.adaptive, spec.adaptive.group or spec.groups[0].name, bounds)
-        problems += [Problem(f"adaptive.{each.field}", each.words) for each in wrong]
-        spec = spec.model_copy(update={"adaptive": policy})
     if problems:
         raise invalid(problems)
-    check_counts([(group.name, group.n_workers) for group in spec.groups], bounds)
     groups = tuple(drivers[group.driver].complete(group) for group in spec.groups)
+    problems = [
+        _under(f"{where.path}.adaptive", each)
+        for group, where in zip(groups, laid, strict=True)
+        for each in adaptive_problems(group, bounds)
+    ]
+    if problems:
+        raise invalid(problems)
+    check_counts([(group.name, group.n_workers) for group in groups], bounds)
     return spec.model_copy(update={"groups": groups})
+
+
+def adaptive_problems(group: WorkerGroupSpec, bounds: Bounds) -> list[Problem]:
+    """What is wrong with a group's adaptive policy; fields relative to it.
+
+    Raises
+    ------
+    LimitExceeded
+        When its maximum is more than the group may have.
+    """
+    return completed(group.adaptive, group, bounds)[1] if group.adaptive is not None else []
 
 
 def guarded(spec: ClusterSpec, asked: Mapping[str, Any], config: Config) -> ClusterSpec:
@@ -118,7 +132,9 @@ def guarded(spec: ClusterSpec, asked: Mapping[str, Any], config: Config) -> Clus
     return spec.model_copy(update={"dashboard": False})
 
 
-def new_cluster(name: str, spec: ClusterSpec, owner: Identity, now: float, *, uid: str | None = None) -> Cluster:
+def new_cluster(
+    name: str, spec: ClusterSpec, owner: Identity, bounds: Bounds, now: float, *, uid: str | None = None
+) -> Cluster:
     """The record of a cluster that was just asked for; `now` in unix seconds; None: a new uid."""
     return Cluster(
         uid=new_uid() if uid is None else uid,
@@ -128,8 +144,7 @@ def new_cluster(name: str, spec: ClusterSpec, owner: Identity, now: float, *, ui
         spec=spec,
         created=now,
         updated=now,
-        groups=tuple(Group(group.name, desired=group.n_workers) for group in spec.groups),
-        adaptive=Adaptive(spec.adaptive, since=now) if spec.adaptive is not None else None,
+        groups=tuple(new_group(group, bounds, now) for group in spec.groups),
     )
 
 
@@ -224,24 +239,21 @@ def _without_foreign_options(under: Mapping[str, Any], group: Mapping[str, Any])
     return {key: value for key, value in under.items() if same or key != "options"}
 
 
-def _group_name_problems(laid: list[_Laid], asked: Mapping[str, Any]) -> list[Problem]:
+def _group_name_problems(laid: list[_Laid]) -> list[Problem]:
     names = [entry.group["name"] for entry in laid]
-    problems = [
+    return [
         Problem(f"{entry.path}.name", f"two groups are called {shown(name)}: give each a name of its own")
         for i, (name, entry) in enumerate(zip(names, laid, strict=True))
         if name in names[:i]
     ]
-    wanted = (asked.get("adaptive") or {}).get("group", "")
-    if wanted and wanted not in names:
-        problems.append(Problem("adaptive.group", not_there("worker group", wanted, names)))
-    return problems
 
 
 def _merged_spec(defaults: Mapping[str, Any], asked: Mapping[str, Any], laid: list[_Laid]) -> dict[str, Any]:
     own = {key: value for key, value in defaults.items() if key not in ("every_group", "groups")}
     merged = overlay(own, {key: value for key, value in asked.items() if key != "groups"})
-    if merged.get("idle_timeout") == 0:
-        merged["idle_timeout"] = None
+    for name in ("idle_timeout", "max_lifetime"):
+        if merged.get(name) == 0:
+            merged[name] = None
     return {**merged, "groups": [entry.group for entry in laid]}
 
 

@@ -15,7 +15,7 @@ from daskd.model.spec import ClusterSpec
 from daskd.security.authorize import Caller, check_may_create
 from daskd_api.v1 import cluster_pb2 as pb
 
-from .create import build_spec, guarded, invalid, name_problems, new_cluster
+from .create import bounds_of, build_spec, guarded, invalid, name_problems, new_cluster
 from .history import from_caller
 from .services import Services
 from .translate import sparse_spec
@@ -74,7 +74,8 @@ async def _would_be(services: Services, caller: Caller, name: str, spec: Cluster
     if name and await services.store.find(caller.name, name) is not None:
         raise _taken(name)
     await _check_limits(services, caller, name)
-    cluster = new_cluster(name or new_cluster_name(), spec, caller.identity, services.clock(), uid="")
+    bounds = bounds_of(services.config, spec.profile)
+    cluster = new_cluster(name or new_cluster_name(), spec, caller.identity, bounds, services.clock(), uid="")
     await services.check_quotas(None, cluster)
     return cluster
 
@@ -94,8 +95,9 @@ async def _record(
 async def _stored(
     services: Services, caller: Caller, request: pb.CreateClusterRequest, spec: ClusterSpec
 ) -> tuple[Cluster, bool]:
+    bounds = bounds_of(services.config, spec.profile)
     for attempt in range(_MOST_NAMES_TRIED):
-        cluster = new_cluster(request.name or new_cluster_name(), spec, caller.identity, services.clock())
+        cluster = new_cluster(request.name or new_cluster_name(), spec, caller.identity, bounds, services.clock())
         await _check_quotas(services, caller, request.name, cluster)
         (event,) = from_caller([_created_event(cluster)], caller)
         try:

@@ -12,9 +12,9 @@ from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from daskd.model.access import Grant
-from daskd.model.cluster import Adaptive, Cluster, End, Group, Scheduler
+from daskd.model.cluster import Adaptive, Cluster, End, Group, Scheduler, Unplaceable
 from daskd.model.event import Event
-from daskd.model.spec import AdaptivePolicy, ClusterSpec, HeldWorkPolicy, WorkerGroupSpec
+from daskd.model.spec import AdaptivePolicy, ClusterSpec, HeldWorkPolicy, SchedulerSpec, WorkerGroupSpec
 from daskd.model.views import Connection, HeldWorkView, LogLine, WorkerView
 from daskd_api.v1 import cluster_pb2 as pb
 
@@ -33,10 +33,13 @@ def sparse_spec(message: pb.ClusterSpec) -> dict[str, Any]:
         sparse["import_path"] = tuple(message.import_path)
     if message.environment:
         sparse["environment"] = dict(message.environment)
-    if message.HasField("adaptive"):
-        sparse["adaptive"] = sparse_adaptive(message.adaptive)
-    if message.HasField("idle_timeout"):
-        sparse["idle_timeout"] = seconds(message.idle_timeout)
+    if message.HasField("scheduler"):
+        sparse["scheduler"] = _sparse_scheduler(message.scheduler)
+    for name in ("idle_timeout", "max_lifetime", "lifetime_warning"):
+        if message.HasField(name):
+            sparse[name] = seconds(getattr(message, name))
+    if message.on_idle:
+        sparse["on_idle"] = _enum_word(pb.IdleAction, message.on_idle, "IDLE_ACTION_")
     if message.HasField("held_work"):
         sparse["held_work"] = _sparse_held_work(message.held_work)
     if message.HasField("dashboard"):
@@ -47,16 +50,34 @@ def sparse_spec(message: pb.ClusterSpec) -> dict[str, Any]:
 def sparse_group(message: pb.WorkerGroupSpec) -> dict[str, Any]:
     """What a worker group sets, in the shape of `WorkerGroupSpec`."""
     fields = ("name", "driver", "n_workers", "nthreads", "memory_limit", "workers_per_node", "local_directory")
-    sparse = _set_fields(message, *fields)
+    sparse = _set_fields(message, *fields, "python", "cwd", "worker_class")
+    sparse.update({name: tuple(value) for name, value in _set_fields(message, "preload", "prologue").items()})
     if message.resources:
         sparse["resources"] = dict(message.resources)
     if message.environment:
         sparse["environment"] = dict(message.environment)
     if message.HasField("death_timeout"):
         sparse["death_timeout"] = seconds(message.death_timeout)
+    for name in ("options", "worker_options"):
+        if message.HasField(name):
+            sparse[name] = plain(getattr(message, name))
+    if message.HasField("adaptive"):
+        sparse["adaptive"] = sparse_adaptive(message.adaptive)
+    return sparse
+
+
+def _sparse_scheduler(message: pb.SchedulerSpec) -> dict[str, Any]:
+    sparse = _set_fields(message, "placement")
+    sparse.update({name: tuple(value) for name, value in _set_fields(message, "preload", "prologue").items()})
     if message.HasField("options"):
         sparse["options"] = plain(message.options)
     return sparse
+
+
+def _enum_word(enum: Any, number: int, prefix: str) -> str:
+    """An enum's value as the models write it; a number that is not known is left for them to refuse."""
+    names = {value.number: value.name for value in enum.DESCRIPTOR.values}
+    return names[number].removeprefix(prefix).lower() if number in names else str(number)
 
 
 def sparse_adaptive(message: pb.AdaptivePolicy) -> dict[str, Any]:
@@ -124,12 +145,22 @@ def spec_message(spec: ClusterSpec, *, with_values: bool = True) -> pb.ClusterSp
         environment=_shown_environment(spec.environment, with_values),
         held_work=_held_work_policy_message(spec.held_work),
         dashboard=spec.dashboard,
+        scheduler=_scheduler_spec_message(spec.scheduler),
+        on_idle=pb.IdleAction.Value(f"IDLE_ACTION_{spec.on_idle.name}"),
     )
-    if spec.adaptive is not None:
-        message.adaptive.CopyFrom(policy_message(spec.adaptive))
-    if spec.idle_timeout is not None:
-        message.idle_timeout.CopyFrom(duration(spec.idle_timeout))
+    for name in ("idle_timeout", "max_lifetime", "lifetime_warning"):
+        if (length := getattr(spec, name)) is not None:
+            getattr(message, name).CopyFrom(duration(length))
     return message
+
+
+def _scheduler_spec_message(scheduler: SchedulerSpec) -> pb.SchedulerSpec:
+    return pb.SchedulerSpec(
+        placement=scheduler.placement.value,
+        preload=scheduler.preload,
+        options=struct(scheduler.options) if scheduler.options else None,
+        prologue=scheduler.prologue,
+    )
 
 
 def group_message(group: WorkerGroupSpec, *, with_values: bool = True) -> pb.WorkerGroupSpec:
@@ -146,6 +177,13 @@ def group_message(group: WorkerGroupSpec, *, with_values: bool = True) -> pb.Wor
         local_directory=group.local_directory,
         death_timeout=duration(group.death_timeout),
         options=struct(group.options),
+        adaptive=policy_message(group.adaptive) if group.adaptive is not None else None,
+        python=group.python,
+        cwd=group.cwd,
+        preload=group.preload,
+        worker_class=group.worker_class,
+        worker_options=struct(group.worker_options) if group.worker_options else None,
+        prologue=group.prologue,
     )
 
 
@@ -156,12 +194,14 @@ def policy_message(policy: AdaptivePolicy) -> pb.AdaptivePolicy:
         maximum=policy.maximum,
         wait_count=policy.wait_count,
         initial=policy.initial,
-        group=policy.group,
+        minimum_cores=policy.minimum_cores,
+        maximum_cores=policy.maximum_cores,
+        minimum_memory=memory_text(policy.minimum_memory) if policy.minimum_memory else "",
+        maximum_memory=memory_text(policy.maximum_memory) if policy.maximum_memory else "",
     )
-    if policy.interval is not None:
-        message.interval.CopyFrom(duration(policy.interval))
-    if policy.target_duration is not None:
-        message.target_duration.CopyFrom(duration(policy.target_duration))
+    for name in ("interval", "target_duration", "cool_down"):
+        if (length := getattr(policy, name)) is not None:
+            getattr(message, name).CopyFrom(duration(length))
     return message
 
 
@@ -198,12 +238,18 @@ def cluster_message(cluster: Cluster, *, with_values: bool, with_grants: bool = 
         held_work=pb.HeldWorkSummary(clients=cluster.held.clients, keys=cluster.held.keys, bytes=cluster.held.bytes),
         idle_since=timestamp(cluster.idle_since),
         delete_requested=bool(cluster.stop) and not cluster.failed,
+        unplaceable_tasks=[_unplaceable_message(tasks) for tasks in cluster.unplaceable],
+        expire_time=timestamp(cluster.expires),
     )
     if with_grants:
         message.grants.extend(_grant_message(grant) for grant in cluster.grants)
-    if cluster.adaptive is not None:
-        message.adaptive.CopyFrom(_adaptive_message(cluster.adaptive))
     return message
+
+
+def _unplaceable_message(tasks: Unplaceable) -> pb.UnplaceableTasks:
+    return pb.UnplaceableTasks(
+        count=tasks.count, restriction=tasks.restriction, example=tasks.example, message=tasks.words
+    )
 
 
 def _grant_message(grant: Grant) -> pb.Grant:
@@ -238,6 +284,8 @@ def _group_status_message(group: Group, spec: ClusterSpec) -> pb.WorkerGroupStat
         memory_limit_bytes=0 if limit == "auto" else limit,
         failures=group.failures,
         message=group.message,
+        adaptive=_adaptive_message(group.adaptive) if group.adaptive is not None else None,
+        removing=group.removing,
     )
 
 

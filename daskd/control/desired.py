@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from daskd.model.access import Grant
-from daskd.model.cluster import Adaptive, Cluster
+from daskd.model.cluster import Adaptive, Cluster, Group
 from daskd.model.errors import ClusterNotRunning, GroupNotFound, InvalidArgument, LimitExceeded, Problem
 from daskd.model.event import NewEvent
 from daskd.model.problems import not_there
-from daskd.model.spec import AdaptivePolicy
+from daskd.model.spec import AdaptivePolicy, WorkerGroupSpec
 
 MOST_GRANTS = 100
+
+_NO_LIMIT = "the workers of group {!r} have no memory limit to divide it by: say how many workers, or how many cores"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +41,25 @@ class Bounds:
     adaptive: int
 
 
-def scaled(cluster: Cluster, group: str, n_workers: int, *, actor: str, bounds: Bounds) -> Step:
-    """A group with another number of workers, and no adaptive policy of its own any more.
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much there shall be of a group: workers, or threads or memory (bytes) in whole workers, rounded up."""
+
+    workers: int | None = None
+    cores: int | None = None
+    memory: int | None = None
+
+
+def new_group(spec: WorkerGroupSpec, bounds: Bounds, now: float) -> Group:
+    """The changing part of a group that was just asked for, which `completed` finds nothing wrong with."""
+    if spec.adaptive is None:
+        return Group(spec.name, desired=spec.n_workers)
+    policy, _ = completed(spec.adaptive, spec, bounds)
+    return Group(spec.name, desired=spec.n_workers, adaptive=Adaptive(policy, since=now))
+
+
+def scaled(cluster: Cluster, group: str, size: Size, *, actor: str, bounds: Bounds) -> Step:
+    """A group of another size, and no adaptive policy of its own any more.
 
     Parameters
     ----------
@@ -51,7 +71,7 @@ def scaled(cluster: Cluster, group: str, n_workers: int, *, actor: str, bounds: 
     Raises
     ------
     InvalidArgument
-        For a negative number.
+        For a negative number, or memory where workers have no memory limit.
     ClusterNotRunning
         When the cluster is ending or has ended.
     GroupNotFound
@@ -59,30 +79,50 @@ def scaled(cluster: Cluster, group: str, n_workers: int, *, actor: str, bounds: 
     LimitExceeded
         When it would be more than `bounds` allow.
     """
-    if n_workers < 0:
-        raise _argument("n_workers", f"{n_workers} is out of range: write a number of workers from 0 up")
     check_lives(cluster)
     name = group_name(cluster, group)
-    old = cluster.group(name)
+    old, spec = cluster.group(name), spec_of(cluster, name)
+    n_workers = _workers(size, spec)
     if n_workers > old.desired:
         check_counts([(each.name, n_workers if each.name == name else each.desired) for each in cluster.groups], bounds)
-    was_adaptive = cluster.adaptive is not None and cluster.adaptive.policy.group in ("", name)
-    if n_workers == old.desired and not was_adaptive:
+    if n_workers == old.desired and old.adaptive is None:
         return Step(cluster)
     words = f"group {name!r} shall have {n_workers} workers instead of {old.desired}"
-    facts = {"group": name, "from": str(old.desired), "to": str(n_workers), "adaptive_off": str(was_adaptive).lower()}
-    if was_adaptive:
+    was_adaptive = str(old.adaptive is not None).lower()
+    facts = {"group": name, "from": str(old.desired), "to": str(n_workers), "adaptive_off": was_adaptive}
+    if old.adaptive is not None:
         words += "; its adaptive policy is off"
-    groups = tuple(replace(each, desired=n_workers) if each.name == name else each for each in cluster.groups)
-    after = replace(cluster, groups=groups, adaptive=None if was_adaptive else cluster.adaptive)
+    after = _with_group(
+        cluster,
+        replace(old, desired=n_workers, adaptive=None),
+        spec.model_copy(update={"n_workers": n_workers, "adaptive": None}),
+    )
     return Step(after, (NewEvent("SCALED", words, actor, facts),))
 
 
-def adapted(cluster: Cluster, policy: AdaptivePolicy, *, actor: str, bounds: Bounds, now: float) -> Step:
-    """A cluster under an adaptive policy; counts are left to the policy.
+def _workers(size: Size, spec: WorkerGroupSpec) -> int:
+    for field, value, each in (
+        ("n_workers", size.workers, 1),
+        ("cores", size.cores, spec.nthreads),
+        ("memory", size.memory, spec.memory_limit),
+    ):
+        if value is None:
+            continue
+        if value < 0:
+            raise _argument(field, f"{value} is out of range: write a number from 0 up")
+        if isinstance(each, str) or not each:
+            raise _argument(field, _NO_LIMIT.format(spec.name))
+        return -(-value // each)
+    return 0
+
+
+def adapted(cluster: Cluster, group: str, policy: AdaptivePolicy, *, actor: str, bounds: Bounds, now: float) -> Step:
+    """A cluster whose group follows the work; its count is left to the policy.
 
     Parameters
     ----------
+    group
+        Its name; empty: the first.
     now
         Since when it is in force, unix seconds.
 
@@ -98,38 +138,58 @@ def adapted(cluster: Cluster, policy: AdaptivePolicy, *, actor: str, bounds: Bou
         When its maximum is more than `bounds` allow.
     """
     check_lives(cluster)
-    name = group_name(cluster, policy.group, field="policy.group")
-    complete, problems = completed(policy, name, bounds)
+    name = group_name(cluster, group)
+    old, spec = cluster.group(name), spec_of(cluster, name)
+    complete, problems = completed(policy, spec, bounds)
     if problems:
         raise InvalidArgument(problems[0].words, problems=[_under("policy", each) for each in problems])
-    before = cluster.adaptive
-    if before is not None and before.policy == complete:
+    if old.adaptive is not None and old.adaptive.policy == complete:
         return Step(cluster)
-    if before is not None and before.policy.group == name:
-        adaptive = replace(before, policy=complete, since=now)  # what was learnt of this group still holds
+    if old.adaptive is not None:
+        adaptive = replace(old.adaptive, policy=complete, since=now)  # what was decided of this group still holds
     else:
-        adaptive = Adaptive(complete, since=now, target=cluster.group(name).desired)
+        adaptive = Adaptive(complete, since=now, target=old.desired)
     words = f"group {name!r} follows the work, from {complete.minimum} to {complete.maximum} workers"
-    facts = {key: str(value) for key, value in complete.model_dump(exclude_none=True).items()}
-    return Step(replace(cluster, adaptive=adaptive), (NewEvent("ADAPTED", words, actor, facts),))
+    facts = {key: str(value) for key, value in complete.model_dump(exclude_none=True).items()} | {"group": name}
+    after = _with_group(cluster, replace(old, adaptive=adaptive), spec.model_copy(update={"adaptive": policy}))
+    return Step(after, (NewEvent("ADAPTED", words, actor, facts),))
 
 
-def unadapted(cluster: Cluster, *, actor: str) -> Step:
-    """A cluster without an adaptive policy; counts stay as they are.
+def unadapted(cluster: Cluster, group: str, *, actor: str) -> Step:
+    """A cluster whose group has no adaptive policy; its count stays as it is.
 
     Raises
     ------
     ClusterNotRunning
         When the cluster is ending or has ended.
+    GroupNotFound
+        When there is no such group.
     """
     check_lives(cluster)
-    if cluster.adaptive is None:
+    name = group_name(cluster, group)
+    old, spec = cluster.group(name), spec_of(cluster, name)
+    if old.adaptive is None:
         return Step(cluster)
-    name = cluster.adaptive.policy.group
-    desired = cluster.group(group_name(cluster, name)).desired
-    words = f"the adaptive policy is off; group {name!r} stays at {desired} workers"
-    facts = {"group": name, "desired": str(desired)}
-    return Step(replace(cluster, adaptive=None), (NewEvent("ADAPTIVE_OFF", words, actor, facts),))
+    words = f"the adaptive policy is off; group {name!r} stays at {old.desired} workers"
+    facts = {"group": name, "desired": str(old.desired)}
+    fixed = spec.model_copy(update={"adaptive": None, "n_workers": old.desired})
+    return Step(
+        _with_group(cluster, replace(old, adaptive=None), fixed), (NewEvent("ADAPTIVE_OFF", words, actor, facts),)
+    )
+
+
+def spec_of(cluster: Cluster, name: str) -> WorkerGroupSpec:
+    """What is wanted of a group that the cluster has."""
+    spec = cluster.spec.group(name)
+    assert spec is not None, name
+    return spec
+
+
+def _with_group(cluster: Cluster, group: Group, spec: WorkerGroupSpec) -> Cluster:
+    """The cluster with this group in the place of the one of its name; what is wanted is the spec."""
+    groups = tuple(group if each.name == group.name else each for each in cluster.groups)
+    specs = tuple(spec if each.name == spec.name else each for each in cluster.spec.groups)
+    return replace(cluster, groups=groups, spec=cluster.spec.model_copy(update={"groups": specs}))
 
 
 def deleted(cluster: Cluster, *, actor: str) -> Step:
@@ -224,8 +284,8 @@ def check_counts(desired: Iterable[tuple[str, int]], bounds: Bounds) -> None:
         raise _limit("the cluster", total, bounds.cluster)
 
 
-def completed(policy: AdaptivePolicy, group: str, bounds: Bounds) -> tuple[AdaptivePolicy, list[Problem]]:
-    """The policy with its group and its maximum decided, and what is wrong with it.
+def completed(policy: AdaptivePolicy, group: WorkerGroupSpec, bounds: Bounds) -> tuple[AdaptivePolicy, list[Problem]]:
+    """The policy with its bounds in whole workers, and what is wrong with it.
 
     Raises
     ------
@@ -233,17 +293,33 @@ def completed(policy: AdaptivePolicy, group: str, bounds: Bounds) -> tuple[Adapt
         When its maximum is more than the group may have.
     """
     allowed = min(bounds.group, bounds.cluster)
-    if policy.maximum is not None and policy.maximum > allowed:
-        raise _limit(f"the adaptive policy of group {group!r}", policy.maximum, allowed)
-    maximum = min(bounds.adaptive, allowed) if policy.maximum is None else policy.maximum
-    problems = []
-    for field, value in (("minimum", policy.minimum), ("initial", policy.initial)):
-        if value is not None and value > maximum:
-            given = "the maximum" if policy.maximum is not None else "the maximum that holds when none is given,"
-            problems.append(Problem(field, f"{field} {value} is more than {given} {maximum}: raise `maximum`"))
-    if problems:
+    if problems := _limit_problems(policy, group):
         return policy, problems
-    return policy.model_copy(update={"group": group, "maximum": maximum}), []
+    each = {"": 1, "_cores": group.nthreads, "_memory": group.memory_limit}
+    most = _in_workers(policy, "maximum", each, lambda amount, size: amount // size)
+    if most and min(most) > allowed:
+        raise _limit(f"the adaptive policy of group {group.name!r}", min(most), allowed)
+    maximum = min(most) if most else min(bounds.adaptive, allowed)
+    minimum = max(_in_workers(policy, "minimum", each, lambda amount, size: -(-amount // size)))
+    given = "the maximum" if most else "the maximum that holds when none is given,"
+    for field, value in (("minimum", minimum), ("initial", policy.initial)):
+        if value is not None and value > maximum:
+            problems.append(Problem(field, f"{field} {value} is more than {given} {maximum}: raise `maximum`"))
+    return policy.model_copy(update={"minimum": minimum, "maximum": maximum}), problems
+
+
+def _in_workers(
+    policy: AdaptivePolicy, bound: str, each: dict[str, Any], whole: Callable[[int, int], int]
+) -> list[int]:
+    given = {unit: getattr(policy, f"{bound}{unit}") for unit in each}
+    return [whole(amount, each[unit]) for unit, amount in given.items() if amount is not None]
+
+
+def _limit_problems(policy: AdaptivePolicy, group: WorkerGroupSpec) -> list[Problem]:
+    if group.memory_limit != "auto" and group.memory_limit:
+        return []
+    fields = [field for field in ("minimum_memory", "maximum_memory") if getattr(policy, field) is not None]
+    return [Problem(field, _NO_LIMIT.format(group.name)) for field in fields]
 
 
 def _under(prefix: str, problem: Problem) -> Problem:

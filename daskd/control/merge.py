@@ -17,15 +17,34 @@ def merge(current: Cluster, before: Cluster, after: Cluster) -> Cluster:
     before, after
         As the pass read it, and what it made of it.
     """
-    adapts = _is_same(current.adaptive, before.adaptive)
     return dataclasses.replace(
         after,
         spec=current.spec,
         stop=current.stop or after.stop,
         grants=current.grants,
-        adaptive=after.adaptive if adapts else current.adaptive,
-        groups=tuple(_group(group, current, before, adapts) for group in after.groups),
+        groups=_groups(current, before, after),
         next_ordinal=max(current.next_ordinal, after.next_ordinal),
+    )
+
+
+def _groups(current: Cluster, before: Cluster, after: Cluster) -> tuple[Group, ...]:
+    """Which groups there are is the API's word: one that came meanwhile is there."""
+    read = {group.name: group for group in before.groups}
+    made = {group.name: group for group in after.groups}
+    return tuple(
+        _group(now, read[now.name], made[now.name]) if now.name in read and now.name in made else now
+        for now in current.groups
+    )
+
+
+def _group(now: Group, read: Group, made: Group) -> Group:
+    # a pass changes what is desired by the adaptive policy alone: without it, its decision is void
+    adapts = _is_same(now.adaptive, read.adaptive)
+    return dataclasses.replace(
+        made,
+        desired=made.desired if adapts and now.desired == read.desired else now.desired,
+        adaptive=made.adaptive if adapts else now.adaptive,
+        removing=now.removing,
     )
 
 
@@ -34,11 +53,3 @@ def _is_same(current: Adaptive | None, before: Adaptive | None) -> bool:
     if current is None or before is None:
         return False
     return (current.policy, current.since) == (before.policy, before.since)
-
-
-def _group(after: Group, current: Cluster, before: Cluster, adapts: bool) -> Group:
-    # a pass changes what is desired by the adaptive policy alone: without it, its decision is void
-    now = current.group(after.name).desired
-    if adapts and now == before.group(after.name).desired:
-        return after
-    return dataclasses.replace(after, desired=now)

@@ -195,7 +195,7 @@ def _shrink(
     view: View, spec: WorkerGroupSpec, nodes: list[Instance], chosen: Chosen, most: int, now: float
 ) -> Iterable[Action]:
     willing = [node for node in nodes if _is_over(view.refused, node.id, REFUSED_FOR, now)]
-    if spec.name in chosen.groups or _is_adaptive(view, spec):
+    if spec.name in chosen.groups or view.cluster.group(spec.name).adaptive is not None:
         # another may have set what is desired since the policy chose: never more than are too many
         here = {node.id for node in willing}
         cancel = [key for key in chosen.cancel if key in here][:most]
@@ -208,11 +208,6 @@ def _shrink(
         yield Cancel(tuple(cancel))
     if drain:
         yield Retire(tuple(drain), rev)
-
-
-def _is_adaptive(view: View, spec: WorkerGroupSpec) -> bool:
-    adaptive = view.cluster.adaptive
-    return adaptive is not None and (adaptive.policy.group or view.cluster.spec.groups[0].name) == spec.name
 
 
 def _retiring(view: View, nodes: list[Instance], now: float) -> Iterable[Action]:

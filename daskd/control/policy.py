@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 from daskd.model import adaptive as words
-from daskd.model.cluster import Adaptive, Cluster, State
-from daskd.model.spec import AdaptivePolicy
+from daskd.model.cluster import Adaptive, Cluster, State, Unplaceable
+from daskd.model.cluster import Group as Status
+from daskd.model.spec import WorkerGroupSpec
 
 from .adaptive import decide
 from .ledger import Ledger
@@ -18,61 +19,70 @@ TOLD = frozenset({words.Reason.NO_WORD, words.Reason.AT_MAXIMUM, words.Reason.KE
 """What is an event though the target stays. Of the rest (a lull, a graph that is taken in) the record alone tells."""
 
 
-def effective(policy: AdaptivePolicy, settings: Settings) -> words.Policy:
-    """The user's parameters over the configuration's."""
+def interval_of(cluster: Cluster, settings: Settings) -> float | None:
+    """Seconds between two decisions, the shortest that a group asks for; None: no group is adaptive."""
+    policies = [group.adaptive.policy for group in cluster.groups if group.adaptive and not group.removing]
+    given = [policy.interval or settings.adaptive.interval for policy in policies]
+    return min(given, default=None)
+
+
+def in_force_since(cluster: Cluster) -> float:
+    """When the youngest policy of the cluster was set, unix seconds."""
+    return max((group.adaptive.since for group in cluster.groups if group.adaptive), default=0.0)
+
+
+def effective(cluster: Cluster, settings: Settings) -> words.Policy:
+    """The users' parameters over the configuration's."""
+    policies = [group.adaptive.policy for group in cluster.groups if group.adaptive and not group.removing]
     changes = {
-        "interval": policy.interval,
-        "wait_count": policy.wait_count,
-        "target_duration": policy.target_duration,
+        "interval": interval_of(cluster, settings),
+        "wait_count": max((p.wait_count for p in policies if p.wait_count is not None), default=None),
+        "target_duration": min((p.target_duration for p in policies if p.target_duration is not None), default=None),
     }
     given = {name: value for name, value in changes.items() if value is not None}
     return dataclasses.replace(settings.adaptive, **given)  # type: ignore[arg-type]
 
 
-def group_of(cluster: Cluster) -> str:
-    """The group that the policy applies to."""
-    assert cluster.adaptive is not None
-    return cluster.adaptive.policy.group or cluster.spec.groups[0].name
-
-
-def _group(cluster: Cluster, adaptive: Adaptive, settings: Settings, start_s: float) -> words.Group:
-    spec = cluster.spec.group(group_of(cluster))
-    assert spec is not None
-    policy = adaptive.policy
-    maximum = settings.adaptive_maximum if policy.maximum is None else policy.maximum
+def _group(spec: WorkerGroupSpec, status: Status, settings: Settings, start_s: float) -> words.Group:
+    """A group as the policy sees it; one of a fixed count supplies, and is never changed."""
+    minimum = maximum = status.desired
+    initial = 0
+    if status.adaptive is not None:
+        policy = status.adaptive.policy
+        minimum, initial = policy.minimum, policy.initial or 0
+        maximum = settings.adaptive_maximum if policy.maximum is None else policy.maximum
     return words.Group(
         name=spec.name,
-        minimum=policy.minimum,
-        maximum=max(maximum, policy.minimum),
+        minimum=minimum,
+        maximum=max(maximum, minimum),
         nthreads=spec.nthreads,
         memory_limit=0 if spec.memory_limit == "auto" else spec.memory_limit,
         resources=tuple(sorted(spec.resources.items())),
         workers_per_instance=spec.workers_per_node,
-        start_times=cluster.group(spec.name).start_times,
+        start_times=status.start_times,
         stated_start=start_s,
-        initial=policy.initial or 0,
+        initial=initial,
     )
 
 
-def remembered(adaptive: Adaptive) -> words.Memory:
+def remembered(cluster: Cluster) -> words.Memory:
     """What the last decision left; empty where it can't be read."""
-    if not adaptive.memory:
+    if not cluster.adaptive_memory:
         return words.Memory()
     try:
-        return words.Memory.from_json(adaptive.memory)
+        return words.Memory.from_json(cluster.adaptive_memory)
     except words.BadMemory:
         return words.Memory()
 
 
 def remember(ledger: Ledger, memory: words.Memory) -> None:
     """Put the memory into the record, without a decision."""
-    assert ledger.cluster.adaptive is not None
-    ledger.edit(adaptive=dataclasses.replace(ledger.cluster.adaptive, memory=memory.to_json()))
+    ledger.edit(adaptive_memory=memory.to_json())
 
 
 def apply(
     ledger: Ledger, view: View, snapshot: words.Snapshot | None, memory: words.Memory, start_s: float, now: float
-) -> tuple[Chosen, words.Memory, words.GroupDecision]:
+) -> tuple[Chosen, words.Memory]:
     """Decide, and put the decision into the record.
 
     Parameters
@@ -87,60 +97,64 @@ def apply(
     Returns
     -------
     tuple
-        Whom to let go, what to remember, the decision itself.
+        Whom to let go, and what to remember.
     """
-    adaptive = ledger.cluster.adaptive
-    assert adaptive is not None
-    group = _group(ledger.cluster, adaptive, view.settings, start_s)
-    instances = [
-        candidate(node, view) for node in view.nodes if node.group == group.name and node.state is not State.ENDED
-    ]
-    policy = effective(adaptive.policy, view.settings)
-    decision = decide(policy, [group], snapshot, instances, memory, now)
-    chosen = decision.groups[group.name]
-    _record(ledger, adaptive, group, chosen, decision, now)
+    cluster = ledger.cluster
+    here = [group for group in cluster.groups if not group.removing]
+    groups = [_group(spec, group, view.settings, start_s) for group in here if (spec := cluster.spec.group(group.name))]
+    names = {group.name for group in groups}
+    instances = [candidate(n, view) for n in view.nodes if n.group in names and n.state is not State.ENDED]
+    decision = decide(effective(cluster, view.settings), groups, snapshot, instances, memory, now)
+    adaptive = cluster.adaptive_groups
+    news = [_record(ledger, name, decision.groups[name], now) for name in adaptive]
+    if _record_unplaceable(ledger, decision) or any(news):
+        remember(ledger, decision.memory)
+    chosen = [decision.groups[name] for name in adaptive]
     return (
-        Chosen(frozenset({group.name}), chosen.cancel, chosen.drain, snapshot.rev if snapshot else None),
+        Chosen(
+            frozenset(adaptive),
+            tuple(key for each in chosen for key in each.cancel),
+            tuple(key for each in chosen for key in each.drain),
+            snapshot.rev if snapshot else None,
+        ),
         decision.memory,
-        chosen,
     )
 
 
-def _record(
-    ledger: Ledger,
-    adaptive: Adaptive,
-    group: words.Group,
-    chosen: words.GroupDecision,
-    decision: words.Decision,
-    now: float,
-) -> None:
-    beyond = "".join(f"+{item.restriction}" for item in decision.unplaceable)
-    code = chosen.code.value + beyond
-    before = ledger.cluster.group(group.name).desired
-    news = adaptive.target != chosen.target or adaptive.reason_code != code or adaptive.decided is None
-    ledger.edit_group(group.name, desired=chosen.target)
-    if not news:
-        return
-    reasons = [chosen.reason, *(item.reason for item in decision.unplaceable)]
-    ledger.edit(
-        adaptive=dataclasses.replace(
-            adaptive,
+def _record(ledger: Ledger, name: str, chosen: words.GroupDecision, now: float) -> bool:
+    status = ledger.cluster.group(name)
+    before = status.adaptive
+    assert before is not None
+    is_other = before.decided is None or before.target != chosen.target
+    if not is_other and before.reason_code == chosen.code.value:
+        ledger.edit_group(name, desired=chosen.target)
+        return False
+    after = Adaptive(before.policy, before.since, chosen.target, chosen.reason, chosen.code.value, decided=now)
+    ledger.edit_group(name, desired=chosen.target, adaptive=after)
+    if is_other or chosen.code in TOLD:
+        ledger.tell(
+            "ADAPTED_TO",
+            chosen.reason,
+            group=name,
+            before=status.desired,
             target=chosen.target,
-            reason="; ".join(reasons),
-            reason_code=code,
-            decided=now,
-            memory=decision.memory.to_json(),
+            reason=chosen.code.value,
         )
+    return True
+
+
+def _record_unplaceable(ledger: Ledger, decision: words.Decision) -> bool:
+    """Tell of tasks that nobody can run when a restriction is new; their number alone is no news."""
+    now = tuple(
+        Unplaceable(item.count, item.restriction, item.example or "", item.reason) for item in decision.unplaceable
     )
-    is_other = adaptive.decided is None or adaptive.target != chosen.target
-    is_beyond = beyond != adaptive.reason_code.removeprefix(adaptive.reason_code.split("+")[0])
-    if not (is_other or is_beyond or chosen.code in TOLD):
-        return
-    ledger.tell(
-        "ADAPTED_TO",
-        "; ".join(reasons),
-        group=group.name,
-        before=before,
-        target=chosen.target,
-        reason=chosen.code.value,
-    )
+    known = {item.restriction for item in ledger.cluster.unplaceable}
+    if {item.restriction for item in now} == known:
+        return False
+    ledger.edit(unplaceable=now)
+    for item in now:
+        if item.restriction not in known:
+            ledger.tell("TASKS_UNPLACEABLE", item.words, restriction=item.restriction, count=item.count)
+    if not now:
+        ledger.tell("TASKS_PLACEABLE", "no task waits any more for a worker that no group has")
+    return True

@@ -33,12 +33,11 @@ class Usage:
 def usage_of(cluster: Cluster) -> Usage:
     """What one cluster takes. `unbounded`: it has workers without a memory limit."""
     usage = Usage(clusters=1)
-    policy = cluster.adaptive.policy if cluster.adaptive is not None else None
     for group in cluster.groups:
         spec = cluster.spec.group(group.name)
         count = group.desired
-        if policy is not None and policy.group in ("", group.name):
-            count = max(count, policy.maximum or 0)
+        if group.adaptive is not None:
+            count = max(count, group.adaptive.policy.maximum or 0)
         if spec is None or not count:
             continue
         limit = 0 if spec.memory_limit == "auto" else spec.memory_limit

@@ -173,9 +173,8 @@ class Reconciler:
         if self.hub is None and scheduler is not None and path is not None and scheduler.record is Record.ACCEPTED:
             self.hub = Hub(Link(path, cluster.owner_uid, self.uid, scheduler.id), self.wake)
         if self.hub is not None:
-            wanted = cluster.adaptive is not None and not cluster.stop and self.hub.view.state is not None
-            interval = policy.effective(cluster.adaptive.policy, self.settings).interval if cluster.adaptive else 1.0
-            self.hub.want_snapshots(interval if wanted else None)
+            wanted = not cluster.stop and self.hub.view.state is not None
+            self.hub.want_snapshots(policy.interval_of(cluster, self.settings) if wanted else None)
 
     async def _view(self, cluster: Cluster) -> View:
         number, begun, seen = self._observer.last(self.uid)
@@ -212,26 +211,25 @@ class Reconciler:
         )
 
     def _adapts(self, cluster: Cluster) -> bool:
-        if cluster.adaptive is None:
+        if not cluster.adaptive_groups:
             self._memory = None
-        return cluster.adaptive is not None and not cluster.stop and self.hub is not None
+            return False
+        return not cluster.stop and self.hub is not None
 
     def _adapt(self, ledger: Ledger, view: View, now: float) -> tuple[Chosen, float]:
         """Let the policy decide, when its interval is over or the hub has something new to say."""
         assert self.hub is not None
-        assert ledger.cluster.adaptive is not None
-        in_force = ledger.cluster.adaptive
-        interval = policy.effective(in_force.policy, self.settings).interval
+        interval = policy.effective(ledger.cluster, self.settings).interval
         snapshot = self.hub.snapshot
         fresh = snapshot is not None and snapshot.received > self._decided
-        early = snapshot is None and now - max(in_force.since, self._began) < WORDLESS * interval
+        early = snapshot is None and now - max(policy.in_force_since(ledger.cluster), self._began) < WORDLESS * interval
         if view.hub.state is None or early or (now - self._decided < interval and not fresh):
             # between two decisions the last target stands, and nobody goes
-            return Chosen(groups=frozenset({policy.group_of(ledger.cluster)})), interval
+            return Chosen(groups=frozenset(ledger.cluster.adaptive_groups)), interval
         if self._memory is None:
-            self._memory = policy.remembered(ledger.cluster.adaptive)
+            self._memory = policy.remembered(ledger.cluster)
         start_s = self.site.capabilities.start_s
-        chosen, self._memory, _ = policy.apply(ledger, view, snapshot, self._memory, start_s, now)
+        chosen, self._memory = policy.apply(ledger, view, snapshot, self._memory, start_s, now)
         self._decided = now
         if snapshot is not None and snapshot.more_work and now - self._remembered > REMEMBER_EVERY:
             self._remembered = now

@@ -174,6 +174,28 @@ class Scheduler:
 
 
 @dataclass(frozen=True, slots=True)
+class Adaptive:
+    """The adaptive policy of a group at work: its bounds in workers, what it wants now and why."""
+
+    policy: AdaptivePolicy
+    since: float
+    target: int = 0
+    reason: str = ""
+    reason_code: str = ""
+    decided: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unplaceable:
+    """Ready tasks that no worker of any group can run: how many, what they need, one's key, and that in words."""
+
+    count: int
+    restriction: str
+    example: str = ""
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """A worker group's changing part.
 
@@ -181,6 +203,10 @@ class Group:
     ----------
     desired
         How many workers it should have.
+    adaptive
+        The policy in force; None: its count is fixed.
+    removing
+        It goes as soon as its workers have.
     failures
         Failed launches in a row.
     retry_at
@@ -195,6 +221,8 @@ class Group:
 
     name: str
     desired: int = 0
+    adaptive: Adaptive | None = None
+    removing: bool = False
     failures: int = 0
     retry_at: float | None = None
     message: str = ""
@@ -203,19 +231,6 @@ class Group:
     ending: int = 0
     start_times: tuple[float, ...] = ()
     last_join: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Adaptive:
-    """The adaptive policy at work: what the user gave, what it wants now and why, what it remembers (JSON)."""
-
-    policy: AdaptivePolicy
-    since: float
-    target: int = 0
-    reason: str = ""
-    reason_code: str = ""
-    decided: float | None = None
-    memory: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,10 +244,16 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A cluster's record. Desired: `spec`, `groups[*].desired`, `adaptive`, `stop`, `grants`. The rest is observed.
+    """A cluster's record. Desired: `spec`, `desired`, `adaptive`, `removing` of `groups`, `stop`, `grants`.
+
+    The rest is observed.
 
     Attributes
     ----------
+    adaptive_memory
+        What the last decision of the adaptive policy told the next (JSON).
+    unplaceable
+        Tasks that no group can run, as the last decision saw them.
     stop
         Why it shall end ("deleted by ann", "idle for 1 h"); empty: it shall run.
     failed
@@ -260,7 +281,8 @@ class Cluster:
     failed: bool = False
     grants: tuple[Grant, ...] = ()
     groups: tuple[Group, ...] = ()
-    adaptive: Adaptive | None = None
+    adaptive_memory: dict[str, Any] = field(default_factory=dict)
+    unplaceable: tuple[Unplaceable, ...] = ()
     scheduler: Scheduler = Scheduler()
     held: Held = Held()
     idle_since: float | None = None
@@ -280,3 +302,13 @@ class Cluster:
             if group.name == name:
                 return group
         raise KeyError(name)
+
+    @property
+    def expires(self) -> float | None:
+        """When its lifetime is over, unix seconds; None: never."""
+        return None if self.spec.max_lifetime is None else self.created + self.spec.max_lifetime
+
+    @property
+    def adaptive_groups(self) -> tuple[str, ...]:
+        """Names of the groups whose number of workers follows the work, in order of preference."""
+        return tuple(group.name for group in self.groups if group.adaptive is not None and not group.removing)

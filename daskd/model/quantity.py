@@ -56,6 +56,24 @@ def parse_memory(value: object) -> int | Literal["auto"]:
     return size
 
 
+def parse_size(value: object) -> int:
+    """Bytes of a size that is neither nothing nor left open.
+
+    Raises
+    ------
+    ValueError
+        When it is no size, zero, negative, or more than an exbibyte.
+    """
+    mend = 'write bytes with a unit, such as "4 MiB"'
+    try:
+        size = parse_memory(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is no size: {mend}") from None
+    if size == "auto" or size == 0:
+        raise ValueError(f"{value!r} is no size: {mend}")
+    return size
+
+
 def parse_seconds(value: object) -> float:
     """Seconds of a duration: a number, or "30s", "5 min", "12h", "1d".
 
@@ -79,6 +97,9 @@ def _memory(value: Any) -> int | Literal["auto"]:
 
 Memory = Annotated[int | Literal["auto"], BeforeValidator(_memory)]
 """Bytes (0: no limit) or "auto"."""
+
+Amount = Annotated[int, BeforeValidator(parse_size)]
+"""Bytes, more than 0."""
 
 Seconds = Annotated[float, BeforeValidator(parse_seconds)]
 """A duration in seconds, not negative."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import enum
 import math
+import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from .names import check_name, check_variable
-from .quantity import Memory, Seconds
+from .quantity import Amount, Memory, Seconds
 
 MOST_WORKERS = 100_000
 """No group may have more workers than this, whatever a profile says."""
+
+MOST_CORES = MOST_WORKERS * 4096
+"""The threads of so many of the largest workers."""
 
 Name = Annotated[str, AfterValidator(check_name)]
 
@@ -35,6 +40,18 @@ def _absolute(path: str) -> str:
 Path = Annotated[Text, AfterValidator(_absolute)]
 
 
+_CLASS_NAME = re.compile(r"([A-Za-z_]\w*\.)+[A-Za-z_]\w*", re.ASCII)
+
+
+def _class_name(name: str) -> str:
+    if name and not _CLASS_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} names no class: write its module and name, such as 'distributed.Worker'")
+    return name
+
+
+ClassName = Annotated[Text, AfterValidator(_class_name)]
+
+
 def _environment(variables: dict[str, str]) -> dict[str, str]:
     for name, value in variables.items():
         check_variable(name)
@@ -45,6 +62,9 @@ def _environment(variables: dict[str, str]) -> dict[str, str]:
     return variables
 
 
+Options = Annotated[dict[str, Any], Field(max_length=100)]
+Preload = Annotated[tuple[Text, ...], Field(max_length=20)]
+Prologue = Annotated[tuple[Text, ...], Field(max_length=200)]
 Environment = Annotated[dict[str, str], Field(max_length=1000), AfterValidator(_environment)]
 
 
@@ -53,20 +73,38 @@ class _Frozen(BaseModel):
 
 
 class AdaptivePolicy(_Frozen):
-    """How the number of workers follows the work; None is "the daemon's default" (`docs/adaptive.md`)."""
+    """How the number of workers follows the work; None is "the daemon's default" (`docs/adaptive.md`).
+
+    Attributes
+    ----------
+    minimum, maximum, initial
+        Workers.
+    minimum_cores, maximum_cores
+        Threads of workers.
+    minimum_memory, maximum_memory
+        Memory limits of workers together, in bytes.
+    interval, target_duration, cool_down
+        Seconds.
+    """
 
     minimum: int = Field(default=0, ge=0, le=MOST_WORKERS)
     maximum: int | None = Field(default=None, ge=0, le=MOST_WORKERS)
+    minimum_cores: int | None = Field(default=None, ge=0, le=MOST_CORES)
+    maximum_cores: int | None = Field(default=None, ge=0, le=MOST_CORES)
+    minimum_memory: Amount | None = None
+    maximum_memory: Amount | None = None
     interval: Seconds | None = Field(default=None, ge=0.1, le=3600)
     wait_count: int | None = Field(default=None, ge=0, le=10_000)
     target_duration: Seconds | None = Field(default=None, gt=0, le=86_400)
+    cool_down: Seconds | None = Field(default=None, ge=0, le=86_400)
     initial: int | None = Field(default=None, ge=0, le=MOST_WORKERS)
-    group: str = ""
 
     @model_validator(mode="after")
     def _in_order(self) -> AdaptivePolicy:
-        if self.maximum is not None and self.minimum > self.maximum:
-            raise ValueError(f"minimum {self.minimum} is more than maximum {self.maximum}")
+        for unit in ("", "_cores", "_memory"):
+            least, most = getattr(self, f"minimum{unit}"), getattr(self, f"maximum{unit}")
+            if least is not None and most is not None and least > most:
+                raise ValueError(f"minimum{unit} {least} is more than maximum{unit} {most}")
         return self
 
 
@@ -77,13 +115,48 @@ class HeldWorkPolicy(_Frozen):
     memory_share: float | None = Field(default=None, ge=0, le=1)
 
 
+class Placement(str, enum.Enum):
+    """Where a cluster's scheduler runs: in a process of its own, or in the daemon itself."""
+
+    PROCESS = "process"
+    EMBEDDED = "embedded"
+
+
+class OnIdle(str, enum.Enum):
+    """What happens to a cluster that was idle for its time-out."""
+
+    DELETE = "delete"
+    SCALE_TO_ZERO = "scale_to_zero"
+
+
+class SchedulerSpec(_Frozen):
+    """The scheduler.
+
+    Attributes
+    ----------
+    preload
+        What it loads before it begins.
+    options
+        More keyword arguments of its class.
+    prologue
+        Lines of shell that run before it.
+    """
+
+    placement: Placement = Placement.PROCESS
+    preload: Preload = ()
+    options: Options = Field(default_factory=dict)
+    prologue: Prologue = ()
+
+
 class WorkerGroupSpec(_Frozen):
     """Workers of one kind.
 
     Attributes
     ----------
     n_workers
-        How many at first.
+        How many; with an adaptive policy, where it begins.
+    adaptive
+        How their number follows the work, as given; None: it does not.
     nthreads
         Threads of each.
     memory_limit
@@ -96,6 +169,14 @@ class WorkerGroupSpec(_Frozen):
         Seconds after which a worker without a scheduler ends.
     options
         What the group's driver alone understands.
+    python, cwd
+        Empty: the cluster's.
+    preload
+        What each worker loads before it begins.
+    worker_class, worker_options
+        The class of the workers, and more keyword arguments of it.
+    prologue
+        Lines of shell that run before each node.
     """
 
     name: Name = "default"
@@ -108,7 +189,14 @@ class WorkerGroupSpec(_Frozen):
     environment: Environment = Field(default_factory=dict)
     local_directory: Path = ""
     death_timeout: Seconds = Field(default=60.0, ge=1, le=86_400)
-    options: dict[str, Any] = Field(default_factory=dict, max_length=100)
+    options: Options = Field(default_factory=dict)
+    adaptive: AdaptivePolicy | None = None
+    python: Text = ""
+    cwd: Path = ""
+    preload: Preload = ()
+    worker_class: ClassName = ""
+    worker_options: Options = Field(default_factory=dict)
+    prologue: Prologue = ()
 
     @field_validator("resources")
     @classmethod
@@ -121,7 +209,15 @@ class WorkerGroupSpec(_Frozen):
 
 
 class ClusterSpec(_Frozen):
-    """A cluster as asked for, after profile and defaults were laid under it."""
+    """A cluster as wanted, after profile and defaults were laid under it.
+
+    Attributes
+    ----------
+    idle_timeout, max_lifetime
+        Seconds after which `on_idle` happens, or it ends; None: never.
+    lifetime_warning
+        Seconds before the end of its lifetime at which it is told; None: ten minutes, at most a tenth of it.
+    """
 
     profile: str = Field(default="", max_length=63)
     groups: tuple[WorkerGroupSpec, ...] = Field(default=(WorkerGroupSpec(),), min_length=1, max_length=50)
@@ -129,8 +225,11 @@ class ClusterSpec(_Frozen):
     cwd: Path = ""
     import_path: tuple[Path, ...] = Field(default=(), max_length=200)
     environment: Environment = Field(default_factory=dict)
-    adaptive: AdaptivePolicy | None = None
+    scheduler: SchedulerSpec = SchedulerSpec()
     idle_timeout: Seconds | None = Field(default=None, le=365 * 86_400)
+    on_idle: OnIdle = OnIdle.DELETE
+    max_lifetime: Seconds | None = Field(default=None, ge=1, le=10 * 365 * 86_400)
+    lifetime_warning: Seconds | None = Field(default=None, ge=0, le=365 * 86_400)
     held_work: HeldWorkPolicy = HeldWorkPolicy()
     dashboard: bool = True
 
@@ -139,8 +238,6 @@ class ClusterSpec(_Frozen):
         names = [group.name for group in self.groups]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two groups are called {twice[0]!r}: every group of a cluster has a name of its own")
-        if self.adaptive and self.adaptive.group and self.adaptive.group not in names:
-            raise ValueError(f"adaptive names the group {self.adaptive.group!r}; there are {', '.join(names)}")
         return self
 
     def group(self, name: str) -> WorkerGroupSpec | None:

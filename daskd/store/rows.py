@@ -13,7 +13,9 @@ from daskd.model.errors import StateUnusable
 from daskd.model.event import Change, Event, NewEvent
 from daskd.model.token import Token
 
-FORMAT = 1
+from .formats import upgraded
+
+FORMAT = 2
 """The format in which records are written. Older ones are read, newer ones refused."""
 
 T = TypeVar("T")
@@ -56,6 +58,8 @@ def _decode(adapter: TypeAdapter[T], text: str, version: int, what: str) -> T:
             "run the newer daskd that wrote it"
         )
     try:
+        if version < FORMAT:
+            return adapter.validate_python(upgraded(json.loads(text), version))
         return adapter.validate_json(text)
     except ValidationError as error:
         raise StateUnusable(

@@ -27,6 +27,11 @@ class AdaptOptions:
     wait_count: int | None
     target_duration: float | None
     initial: int | None
+    minimum_cores: int | None
+    maximum_cores: int | None
+    minimum_memory: str | None
+    maximum_memory: str | None
+    cool_down: float | None
     group: str | None
 
 
@@ -47,9 +52,14 @@ class AdaptOptions:
 @click.option("--wait-count", type=click.IntRange(min=1), help="Looks in a row that must agree before a worker goes.")
 @click.option("--target-duration", type=Duration(), help="How long the work in sight should take.")
 @click.option("--initial", type=click.IntRange(min=0), help="So many workers until the first work is there.")
+@click.option("--min-cores", "minimum_cores", type=click.IntRange(min=0), help="The bounds in threads of workers.")
+@click.option("--max-cores", "maximum_cores", type=click.IntRange(min=0))
+@click.option("--min-memory", "minimum_memory", metavar="M", help='The bounds in memory of workers: "64GiB".')
+@click.option("--max-memory", "maximum_memory", metavar="M")
+@click.option("--cool-down", type=Duration(), help="How long a worker stays after it was needed last.")
 @click.option("--group", help="The worker group.  [default: the first one]")
 async def adapt(options: AdaptOptions, session: Session) -> None:
-    """Let the daemon set the number of workers, as the work asks.
+    """Let the daemon set the number of workers of a group, as the work asks.
 
     The policy replaces the one before as a whole. It is applied whether or not any client is connected.
     """
@@ -57,7 +67,7 @@ async def adapt(options: AdaptOptions, session: Session) -> None:
     if options.off:
         _refuse_policy_with_off(options)
     async with session.connect() as daskd:
-        cluster = await daskd.adapt(options.name, policy)
+        cluster = await daskd.adapt(options.name, policy, options.group or "")
     session.printer.row(cluster, clusters.ROW)
 
 
@@ -78,12 +88,16 @@ def policy_of(options: AdaptOptions) -> AdaptivePolicy:
         wait_count=options.wait_count,
         target_duration=_seconds(options.target_duration),
         initial=options.initial,
-        group=options.group or "",
+        minimum_cores=options.minimum_cores,
+        maximum_cores=options.maximum_cores,
+        minimum_memory=options.minimum_memory or "",
+        maximum_memory=options.maximum_memory or "",
+        cool_down=_seconds(options.cool_down),
     )
 
 
 def _refuse_policy_with_off(options: AdaptOptions) -> None:
-    policy = (field.name for field in fields(options) if field.name not in ("name", "off"))
+    policy = (field.name for field in fields(options) if field.name not in ("name", "off", "group"))
     if any(getattr(options, name) is not None for name in policy):
         raise click.UsageError("--off takes no policy: leave the other options away")
 

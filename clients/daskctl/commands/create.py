@@ -104,6 +104,7 @@ def spec_of(options: CreateOptions) -> ClusterSpec:
         memory_limit=options.memory,
         workers_per_node=options.workers_per_node or 0,
         options=dict(options.option),
+        adaptive=_adaptive(options.minimum, options.maximum),
     )
     # A group of one's own hides the profile's: none is sent unless something is said about it.
     says_something = group != WorkerGroupSpec() or options.n_workers is not None
@@ -112,7 +113,6 @@ def spec_of(options: CreateOptions) -> ClusterSpec:
         groups=(group,) if says_something else (),
         python=options.python,
         environment=dict(options.env),
-        adaptive=_adaptive(options.minimum, options.maximum),
         idle_timeout=None if options.idle_timeout is None else timedelta(seconds=options.idle_timeout),
     )
 

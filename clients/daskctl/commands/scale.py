@@ -42,7 +42,7 @@ async def scale(options: ScaleOptions, session: Session) -> None:
     async with session.connect() as daskd:
         before = await daskd.get(options.name)
         cluster = await daskd.scale(before.uid, options.n_workers, group=options.group)
-        if before.adaptive is not None:
+        if before.group(options.group).adaptive is not None:
             printer.say(f"The adaptive policy of {cluster.name} is off now.")
         if not options.no_wait:
             goal = waiting.scaled(options.group, options.n_workers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from daskd_client.types import AdaptiveStatus, Cluster, Phase, WorkerGroupStatus
+from daskd_client.types import Cluster, Phase, WorkerGroupStatus
 
 from . import amounts, moments
 from .table import Cell, Column, when_past
@@ -31,12 +31,12 @@ def workers(cluster: Cluster) -> str:
     return f"{running}/{sum(group.desired for group in cluster.groups)}"
 
 
-def bounds(status: AdaptiveStatus | None) -> str:
-    """The bounds of an adaptive policy: "0..10"; nothing without one."""
-    if status is None or status.policy is None:
+def bounds(group: WorkerGroupStatus) -> str:
+    """The bounds of a group's adaptive policy: "0..10"; nothing without one."""
+    policy = group.adaptive.policy if group.adaptive is not None else None
+    if policy is None:
         return ""
-    maximum = status.policy.maximum
-    return f"{status.policy.minimum or 0}..{'' if maximum is None else maximum}"
+    return f"{policy.minimum or 0}..{'' if policy.maximum is None else policy.maximum}"
 
 
 def what_hinders(cluster: Cluster) -> str:
@@ -59,7 +59,7 @@ ROW: tuple[Column[Cluster], ...] = (
     Column("OWNER", lambda cluster, _now: Cell(cluster.owner)),
     Column("PHASE", lambda cluster, _now: phase(cluster)),
     Column("WORKERS", lambda cluster, _now: Cell(workers(cluster)), right=True),
-    Column("ADAPTIVE", lambda cluster, _now: Cell(bounds(cluster.adaptive))),
+    Column("ADAPTIVE", lambda cluster, _now: Cell(",".join(filter(None, map(bounds, cluster.groups))))),
     Column("DRIVER", lambda cluster, _now: Cell(drivers(cluster))),
     Column("CREATED", lambda cluster, now: when_past(cluster.create_time, now)),
     Column("UID", lambda cluster, _now: Cell(cluster.uid), pipe_only=True),
@@ -102,7 +102,9 @@ def facts(cluster: Cluster, now: datetime) -> Iterator[tuple[str, Cell]]:
     yield from _scheduler_facts(cluster, now)
     for group in cluster.groups:
         yield f"group {group.name}", _group(group)
-    yield from _adaptive_facts(cluster.adaptive, now)
+        yield from _adaptive_facts(group, now)
+    for tasks in cluster.unplaceable_tasks:
+        yield "cannot run", Cell(tasks.message, style="yellow")
     if cluster.held_work is not None and cluster.held_work.keys:
         held = cluster.held_work
         words = f"{held.keys} keys, {amounts.size(held.bytes)}, lost clients: {held.clients}"
@@ -135,10 +137,11 @@ def _memory(group: WorkerGroupStatus) -> str:
     return amounts.size(group.memory_limit_bytes) if group.memory_limit_bytes else "no memory limit"
 
 
-def _adaptive_facts(status: AdaptiveStatus | None, now: datetime) -> Iterator[tuple[str, Cell]]:
+def _adaptive_facts(group: WorkerGroupStatus, now: datetime) -> Iterator[tuple[str, Cell]]:
+    status = group.adaptive
     if status is None:
         return
-    yield "adaptive", Cell(f"{bounds(status)} workers, wants {status.target}")
+    yield "adaptive", Cell(f"{bounds(group)} workers, wants {status.target}")
     reason = status.reason
     if reason and status.decision_time is not None:
         decided = status.decision_time

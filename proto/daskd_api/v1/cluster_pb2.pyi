@@ -71,6 +71,30 @@ PHASE_FAILED: Phase.ValueType  # 6
 """It could not be started or kept up; `message` says why. Nothing more is launched for it."""
 global___Phase = Phase
 
+class _IdleAction:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _IdleActionEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_IdleAction.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    IDLE_ACTION_UNSPECIFIED: _IdleAction.ValueType  # 0
+    """IDLE_ACTION_DELETE."""
+    IDLE_ACTION_DELETE: _IdleAction.ValueType  # 1
+    """It ends."""
+    IDLE_ACTION_SCALE_TO_ZERO: _IdleAction.ValueType  # 2
+    """All its groups are scaled to no worker (an adaptive one to its minimum); its scheduler stays, for clients to find."""
+
+class IdleAction(_IdleAction, metaclass=_IdleActionEnumTypeWrapper):
+    """What happens to a cluster that was idle for its `idle_timeout`."""
+
+IDLE_ACTION_UNSPECIFIED: IdleAction.ValueType  # 0
+"""IDLE_ACTION_DELETE."""
+IDLE_ACTION_DELETE: IdleAction.ValueType  # 1
+"""It ends."""
+IDLE_ACTION_SCALE_TO_ZERO: IdleAction.ValueType  # 2
+"""All its groups are scaled to no worker (an adaptive one to its minimum); its scheduler stays, for clients to find."""
+global___IdleAction = IdleAction
+
 class _Right:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -173,8 +197,8 @@ global___WatchKind = WatchKind
 
 @typing.final
 class ClusterSpec(google.protobuf.message.Message):
-    """What the user asked for. Immutable after creation, but for the desired counts and the adaptive policy, which
-    `Cluster.groups` and `Cluster.adaptive` show as they are now.
+    """What the user wants. ScaleCluster, AdaptCluster, AddWorkerGroup, RemoveWorkerGroup and ApplyCluster change its groups;
+    the rest is as it was created.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -201,10 +225,13 @@ class ClusterSpec(google.protobuf.message.Message):
     CWD_FIELD_NUMBER: builtins.int
     IMPORT_PATH_FIELD_NUMBER: builtins.int
     ENVIRONMENT_FIELD_NUMBER: builtins.int
-    ADAPTIVE_FIELD_NUMBER: builtins.int
     IDLE_TIMEOUT_FIELD_NUMBER: builtins.int
     HELD_WORK_FIELD_NUMBER: builtins.int
     DASHBOARD_FIELD_NUMBER: builtins.int
+    SCHEDULER_FIELD_NUMBER: builtins.int
+    MAX_LIFETIME_FIELD_NUMBER: builtins.int
+    LIFETIME_WARNING_FIELD_NUMBER: builtins.int
+    ON_IDLE_FIELD_NUMBER: builtins.int
     profile: builtins.str
     """The administrator's template that this spec is laid over. Empty: the profile "default" if there is one."""
     python: builtins.str
@@ -215,6 +242,8 @@ class ClusterSpec(google.protobuf.message.Message):
     """Working directory of scheduler and workers. Empty: the owner's home."""
     dashboard: builtins.bool
     """Serve Dask's dashboard (on loopback, to whoever can reach it there). Absent: yes."""
+    on_idle: global___IdleAction.ValueType
+    """What an idle cluster comes to. Absent: IDLE_ACTION_DELETE."""
     @property
     def groups(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___WorkerGroupSpec]:
         """Kinds of workers, in order of preference. None: one group "default" with no worker."""
@@ -230,16 +259,24 @@ class ClusterSpec(google.protobuf.message.Message):
         """
 
     @property
-    def adaptive(self) -> global___AdaptivePolicy:
-        """How the number of workers follows the work, from the start. Absent: fixed counts."""
-
-    @property
     def idle_timeout(self) -> google.protobuf.duration_pb2.Duration:
-        """End the cluster when nothing was computed, and no lost client's work waited, for so long. Absent or 0: never."""
+        """When nothing was computed, and no lost client's work waited, for so long, `on_idle` happens. Absent or 0: never."""
 
     @property
     def held_work(self) -> global___HeldWorkPolicy:
         """How long and how much of a lost client's work is kept."""
+
+    @property
+    def scheduler(self) -> global___SchedulerSpec:
+        """The scheduler."""
+
+    @property
+    def max_lifetime(self) -> google.protobuf.duration_pb2.Duration:
+        """End the cluster so long after its creation, whatever it does. Absent or 0: never."""
+
+    @property
+    def lifetime_warning(self) -> google.protobuf.duration_pb2.Duration:
+        """How long before `max_lifetime` an event and the clients are warned. Absent: 10 minutes, at most a tenth of it."""
 
     def __init__(
         self,
@@ -250,16 +287,58 @@ class ClusterSpec(google.protobuf.message.Message):
         cwd: builtins.str = ...,
         import_path: collections.abc.Iterable[builtins.str] | None = ...,
         environment: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
-        adaptive: global___AdaptivePolicy | None = ...,
         idle_timeout: google.protobuf.duration_pb2.Duration | None = ...,
         held_work: global___HeldWorkPolicy | None = ...,
         dashboard: builtins.bool | None = ...,
+        scheduler: global___SchedulerSpec | None = ...,
+        max_lifetime: google.protobuf.duration_pb2.Duration | None = ...,
+        lifetime_warning: google.protobuf.duration_pb2.Duration | None = ...,
+        on_idle: global___IdleAction.ValueType = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_dashboard", b"_dashboard", "adaptive", b"adaptive", "dashboard", b"dashboard", "held_work", b"held_work", "idle_timeout", b"idle_timeout"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_dashboard", b"_dashboard", "adaptive", b"adaptive", "cwd", b"cwd", "dashboard", b"dashboard", "environment", b"environment", "groups", b"groups", "held_work", b"held_work", "idle_timeout", b"idle_timeout", "import_path", b"import_path", "profile", b"profile", "python", b"python"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_dashboard", b"_dashboard", "dashboard", b"dashboard", "held_work", b"held_work", "idle_timeout", b"idle_timeout", "lifetime_warning", b"lifetime_warning", "max_lifetime", b"max_lifetime", "scheduler", b"scheduler"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_dashboard", b"_dashboard", "cwd", b"cwd", "dashboard", b"dashboard", "environment", b"environment", "groups", b"groups", "held_work", b"held_work", "idle_timeout", b"idle_timeout", "import_path", b"import_path", "lifetime_warning", b"lifetime_warning", "max_lifetime", b"max_lifetime", "on_idle", b"on_idle", "profile", b"profile", "python", b"python", "scheduler", b"scheduler"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_dashboard", b"_dashboard"]) -> typing.Literal["dashboard"] | None: ...
 
 global___ClusterSpec = ClusterSpec
+
+@typing.final
+class SchedulerSpec(google.protobuf.message.Message):
+    """The scheduler of a cluster."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PLACEMENT_FIELD_NUMBER: builtins.int
+    PRELOAD_FIELD_NUMBER: builtins.int
+    OPTIONS_FIELD_NUMBER: builtins.int
+    PROLOGUE_FIELD_NUMBER: builtins.int
+    placement: builtins.str
+    """Where it runs: "process" (empty too), a process of its own on the daemon's machine; "embedded", in the daemon itself,
+    which only a daemon of one user allows.
+    """
+    @property
+    def preload(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Modules, files or URLs that it loads before it begins, as `dask scheduler --preload`."""
+
+    @property
+    def options(self) -> google.protobuf.struct_pb2.Struct:
+        """More keyword arguments of `distributed.Scheduler`. Those that the daemon sets are refused."""
+
+    @property
+    def prologue(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Lines of shell that run before it, as the cluster's owner ("module load gcc")."""
+
+    def __init__(
+        self,
+        *,
+        placement: builtins.str = ...,
+        preload: collections.abc.Iterable[builtins.str] | None = ...,
+        options: google.protobuf.struct_pb2.Struct | None = ...,
+        prologue: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["options", b"options"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["options", b"options", "placement", b"placement", "preload", b"preload", "prologue", b"prologue"]) -> None: ...
+
+global___SchedulerSpec = SchedulerSpec
 
 @typing.final
 class WorkerGroupSpec(google.protobuf.message.Message):
@@ -310,12 +389,19 @@ class WorkerGroupSpec(google.protobuf.message.Message):
     LOCAL_DIRECTORY_FIELD_NUMBER: builtins.int
     DEATH_TIMEOUT_FIELD_NUMBER: builtins.int
     OPTIONS_FIELD_NUMBER: builtins.int
+    ADAPTIVE_FIELD_NUMBER: builtins.int
+    PYTHON_FIELD_NUMBER: builtins.int
+    CWD_FIELD_NUMBER: builtins.int
+    PRELOAD_FIELD_NUMBER: builtins.int
+    WORKER_CLASS_FIELD_NUMBER: builtins.int
+    WORKER_OPTIONS_FIELD_NUMBER: builtins.int
+    PROLOGUE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Its name within the cluster: lower-case letters, digits, dashes. Empty: "default"."""
     driver: builtins.str
     """The system that launches its workers (see ListDrivers). Empty: the profile's, else "local"."""
     n_workers: builtins.int
-    """How many workers at first; with an adaptive policy this is where it begins."""
+    """How many workers; with an adaptive policy this is where it begins."""
     nthreads: builtins.int
     """Threads of each worker. 0: one."""
     memory_limit: builtins.str
@@ -326,6 +412,12 @@ class WorkerGroupSpec(google.protobuf.message.Message):
     """How many workers share a node: one process tree, one job, one pod. 0: one."""
     local_directory: builtins.str
     """Where workers spill and keep scratch files. Empty: in the cluster's own directory."""
+    python: builtins.str
+    """The Python of this group's workers, as `ClusterSpec.python`. Empty: the cluster's."""
+    cwd: builtins.str
+    """Working directory of this group's workers. Empty: the cluster's."""
+    worker_class: builtins.str
+    """The class of the workers, "package.module.Class". Empty: `distributed.Worker`."""
     @property
     def resources(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
         """Dask's abstract resources of each worker, for example {"GPU": 1}."""
@@ -342,6 +434,22 @@ class WorkerGroupSpec(google.protobuf.message.Message):
     def options(self) -> google.protobuf.struct_pb2.Struct:
         """What this driver alone understands; its schema is in ListDrivers. An unknown option is refused."""
 
+    @property
+    def adaptive(self) -> global___AdaptivePolicy:
+        """How the number of workers follows the work. Absent: `n_workers` stay."""
+
+    @property
+    def preload(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Modules, files or URLs that each worker loads before it begins, as `dask worker --preload`."""
+
+    @property
+    def worker_options(self) -> google.protobuf.struct_pb2.Struct:
+        """More keyword arguments of that class. Those that the daemon sets are refused."""
+
+    @property
+    def prologue(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Lines of shell that run before each node, as the cluster's owner ("module load gcc")."""
+
     def __init__(
         self,
         *,
@@ -356,16 +464,24 @@ class WorkerGroupSpec(google.protobuf.message.Message):
         local_directory: builtins.str = ...,
         death_timeout: google.protobuf.duration_pb2.Duration | None = ...,
         options: google.protobuf.struct_pb2.Struct | None = ...,
+        adaptive: global___AdaptivePolicy | None = ...,
+        python: builtins.str = ...,
+        cwd: builtins.str = ...,
+        preload: collections.abc.Iterable[builtins.str] | None = ...,
+        worker_class: builtins.str = ...,
+        worker_options: google.protobuf.struct_pb2.Struct | None = ...,
+        prologue: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["death_timeout", b"death_timeout", "options", b"options"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["death_timeout", b"death_timeout", "driver", b"driver", "environment", b"environment", "local_directory", b"local_directory", "memory_limit", b"memory_limit", "n_workers", b"n_workers", "name", b"name", "nthreads", b"nthreads", "options", b"options", "resources", b"resources", "workers_per_node", b"workers_per_node"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["adaptive", b"adaptive", "death_timeout", b"death_timeout", "options", b"options", "worker_options", b"worker_options"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["adaptive", b"adaptive", "cwd", b"cwd", "death_timeout", b"death_timeout", "driver", b"driver", "environment", b"environment", "local_directory", b"local_directory", "memory_limit", b"memory_limit", "n_workers", b"n_workers", "name", b"name", "nthreads", b"nthreads", "options", b"options", "preload", b"preload", "prologue", b"prologue", "python", b"python", "resources", b"resources", "worker_class", b"worker_class", "worker_options", b"worker_options", "workers_per_node", b"workers_per_node"]) -> None: ...
 
 global___WorkerGroupSpec = WorkerGroupSpec
 
 @typing.final
 class AdaptivePolicy(google.protobuf.message.Message):
-    """How the number of workers follows the work: the meaning of distributed.Adaptive's parameters, applied by the
-    daemon whether or not any client is connected. Absent fields have the daemon's defaults.
+    """How the number of workers of a group follows the work: the meaning of distributed.Adaptive's parameters, applied by
+    the daemon whether or not any client is connected. Absent fields have the daemon's defaults. Where bounds are given in
+    several units, the strictest holds; in `Cluster.groups` `minimum` and `maximum` are what came of them.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -376,7 +492,11 @@ class AdaptivePolicy(google.protobuf.message.Message):
     WAIT_COUNT_FIELD_NUMBER: builtins.int
     TARGET_DURATION_FIELD_NUMBER: builtins.int
     INITIAL_FIELD_NUMBER: builtins.int
-    GROUP_FIELD_NUMBER: builtins.int
+    MINIMUM_CORES_FIELD_NUMBER: builtins.int
+    MAXIMUM_CORES_FIELD_NUMBER: builtins.int
+    MINIMUM_MEMORY_FIELD_NUMBER: builtins.int
+    MAXIMUM_MEMORY_FIELD_NUMBER: builtins.int
+    COOL_DOWN_FIELD_NUMBER: builtins.int
     minimum: builtins.int
     """Never fewer workers than this. Absent: 0."""
     maximum: builtins.int
@@ -387,8 +507,14 @@ class AdaptivePolicy(google.protobuf.message.Message):
     """
     initial: builtins.int
     """So many workers until the first work after they are there, then as the work asks."""
-    group: builtins.str
-    """The group that it applies to. Empty: the first one."""
+    minimum_cores: builtins.int
+    """Never fewer threads of workers than this, in whole workers."""
+    maximum_cores: builtins.int
+    """Never more threads of workers than this, in whole workers."""
+    minimum_memory: builtins.str
+    """Never less memory of workers than this ("64GiB"), in whole workers; they must have a memory limit. Empty: no bound."""
+    maximum_memory: builtins.str
+    """Never more memory of workers than this, in whole workers; they must have a memory limit. Empty: no bound."""
     @property
     def interval(self) -> google.protobuf.duration_pb2.Duration:
         """How often to look. Absent: 1 s."""
@@ -399,6 +525,10 @@ class AdaptivePolicy(google.protobuf.message.Message):
         is at least 5 s and an eighth of what a worker takes to start.
         """
 
+    @property
+    def cool_down(self) -> google.protobuf.duration_pb2.Duration:
+        """A worker stays so long after it was needed last. Absent: by `wait_count` and what a start takes."""
+
     def __init__(
         self,
         *,
@@ -408,16 +538,24 @@ class AdaptivePolicy(google.protobuf.message.Message):
         wait_count: builtins.int | None = ...,
         target_duration: google.protobuf.duration_pb2.Duration | None = ...,
         initial: builtins.int | None = ...,
-        group: builtins.str = ...,
+        minimum_cores: builtins.int | None = ...,
+        maximum_cores: builtins.int | None = ...,
+        minimum_memory: builtins.str = ...,
+        maximum_memory: builtins.str = ...,
+        cool_down: google.protobuf.duration_pb2.Duration | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_initial", b"_initial", "_maximum", b"_maximum", "_minimum", b"_minimum", "_wait_count", b"_wait_count", "initial", b"initial", "interval", b"interval", "maximum", b"maximum", "minimum", b"minimum", "target_duration", b"target_duration", "wait_count", b"wait_count"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_initial", b"_initial", "_maximum", b"_maximum", "_minimum", b"_minimum", "_wait_count", b"_wait_count", "group", b"group", "initial", b"initial", "interval", b"interval", "maximum", b"maximum", "minimum", b"minimum", "target_duration", b"target_duration", "wait_count", b"wait_count"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_initial", b"_initial", "_maximum", b"_maximum", "_maximum_cores", b"_maximum_cores", "_minimum", b"_minimum", "_minimum_cores", b"_minimum_cores", "_wait_count", b"_wait_count", "cool_down", b"cool_down", "initial", b"initial", "interval", b"interval", "maximum", b"maximum", "maximum_cores", b"maximum_cores", "minimum", b"minimum", "minimum_cores", b"minimum_cores", "target_duration", b"target_duration", "wait_count", b"wait_count"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_initial", b"_initial", "_maximum", b"_maximum", "_maximum_cores", b"_maximum_cores", "_minimum", b"_minimum", "_minimum_cores", b"_minimum_cores", "_wait_count", b"_wait_count", "cool_down", b"cool_down", "initial", b"initial", "interval", b"interval", "maximum", b"maximum", "maximum_cores", b"maximum_cores", "maximum_memory", b"maximum_memory", "minimum", b"minimum", "minimum_cores", b"minimum_cores", "minimum_memory", b"minimum_memory", "target_duration", b"target_duration", "wait_count", b"wait_count"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_initial", b"_initial"]) -> typing.Literal["initial"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_maximum", b"_maximum"]) -> typing.Literal["maximum"] | None: ...
     @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_maximum_cores", b"_maximum_cores"]) -> typing.Literal["maximum_cores"] | None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_minimum", b"_minimum"]) -> typing.Literal["minimum"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_minimum_cores", b"_minimum_cores"]) -> typing.Literal["minimum_cores"] | None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_wait_count", b"_wait_count"]) -> typing.Literal["wait_count"] | None: ...
 
@@ -470,11 +608,12 @@ class Cluster(google.protobuf.message.Message):
     REVISION_FIELD_NUMBER: builtins.int
     SCHEDULER_FIELD_NUMBER: builtins.int
     GROUPS_FIELD_NUMBER: builtins.int
-    ADAPTIVE_FIELD_NUMBER: builtins.int
     HELD_WORK_FIELD_NUMBER: builtins.int
     IDLE_SINCE_FIELD_NUMBER: builtins.int
     DELETE_REQUESTED_FIELD_NUMBER: builtins.int
     GRANTS_FIELD_NUMBER: builtins.int
+    UNPLACEABLE_TASKS_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
     uid: builtins.str
     """Its identity; never used again."""
     name: builtins.str
@@ -491,7 +630,7 @@ class Cluster(google.protobuf.message.Message):
     """True when its end was asked for."""
     @property
     def spec(self) -> global___ClusterSpec:
-        """As asked for, after profile and defaults were laid under it. Environment variables appear by name only, with
+        """As wanted now, after profile and defaults were laid under it. Environment variables appear by name only, with
         empty values, to anybody but the owner.
         """
 
@@ -508,10 +647,6 @@ class Cluster(google.protobuf.message.Message):
     @property
     def groups(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___WorkerGroupStatus]: ...
     @property
-    def adaptive(self) -> global___AdaptiveStatus:
-        """The policy in force; absent while counts are fixed."""
-
-    @property
     def held_work(self) -> global___HeldWorkSummary:
         """What lost clients left."""
 
@@ -522,6 +657,14 @@ class Cluster(google.protobuf.message.Message):
     @property
     def grants(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Grant]:
         """Whom it is shared with; shown to those who may change that."""
+
+    @property
+    def unplaceable_tasks(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___UnplaceableTasks]:
+        """Tasks that no group can ever run, as the scheduler last said; looked for while a group is adaptive."""
+
+    @property
+    def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When `max_lifetime` ends it; absent without one."""
 
     def __init__(
         self,
@@ -539,16 +682,46 @@ class Cluster(google.protobuf.message.Message):
         revision: builtins.int = ...,
         scheduler: global___SchedulerStatus | None = ...,
         groups: collections.abc.Iterable[global___WorkerGroupStatus] | None = ...,
-        adaptive: global___AdaptiveStatus | None = ...,
         held_work: global___HeldWorkSummary | None = ...,
         idle_since: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         delete_requested: builtins.bool = ...,
         grants: collections.abc.Iterable[global___Grant] | None = ...,
+        unplaceable_tasks: collections.abc.Iterable[global___UnplaceableTasks] | None = ...,
+        expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["adaptive", b"adaptive", "create_time", b"create_time", "end_time", b"end_time", "held_work", b"held_work", "idle_since", b"idle_since", "scheduler", b"scheduler", "spec", b"spec", "update_time", b"update_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["adaptive", b"adaptive", "create_time", b"create_time", "delete_requested", b"delete_requested", "end_time", b"end_time", "grants", b"grants", "groups", b"groups", "held_work", b"held_work", "idle_since", b"idle_since", "message", b"message", "name", b"name", "owner", b"owner", "phase", b"phase", "reason", b"reason", "revision", b"revision", "scheduler", b"scheduler", "spec", b"spec", "uid", b"uid", "update_time", b"update_time"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["create_time", b"create_time", "end_time", b"end_time", "expire_time", b"expire_time", "held_work", b"held_work", "idle_since", b"idle_since", "scheduler", b"scheduler", "spec", b"spec", "update_time", b"update_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["create_time", b"create_time", "delete_requested", b"delete_requested", "end_time", b"end_time", "expire_time", b"expire_time", "grants", b"grants", "groups", b"groups", "held_work", b"held_work", "idle_since", b"idle_since", "message", b"message", "name", b"name", "owner", b"owner", "phase", b"phase", "reason", b"reason", "revision", b"revision", "scheduler", b"scheduler", "spec", b"spec", "uid", b"uid", "unplaceable_tasks", b"unplaceable_tasks", "update_time", b"update_time"]) -> None: ...
 
 global___Cluster = Cluster
+
+@typing.final
+class UnplaceableTasks(google.protobuf.message.Message):
+    """Ready tasks that share a restriction which no worker of any group can meet."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: builtins.int
+    RESTRICTION_FIELD_NUMBER: builtins.int
+    EXAMPLE_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    count: builtins.int
+    restriction: builtins.str
+    """What they need, for example "GPU=1" or "host node7"."""
+    example: builtins.str
+    """The key of one of them."""
+    message: builtins.str
+    """The same in words, with what to do about it."""
+    def __init__(
+        self,
+        *,
+        count: builtins.int = ...,
+        restriction: builtins.str = ...,
+        example: builtins.str = ...,
+        message: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["count", b"count", "example", b"example", "message", b"message", "restriction", b"restriction"]) -> None: ...
+
+global___UnplaceableTasks = UnplaceableTasks
 
 @typing.final
 class Grant(google.protobuf.message.Message):
@@ -658,6 +831,8 @@ class WorkerGroupStatus(google.protobuf.message.Message):
     MEMORY_LIMIT_BYTES_FIELD_NUMBER: builtins.int
     FAILURES_FIELD_NUMBER: builtins.int
     MESSAGE_FIELD_NUMBER: builtins.int
+    ADAPTIVE_FIELD_NUMBER: builtins.int
+    REMOVING_FIELD_NUMBER: builtins.int
     name: builtins.str
     driver: builtins.str
     desired: builtins.int
@@ -676,6 +851,12 @@ class WorkerGroupStatus(google.protobuf.message.Message):
     """Failed launches in a row."""
     message: builtins.str
     """What hinders it, in the driver's own words; empty when nothing does."""
+    removing: builtins.bool
+    """True when it was removed, and goes as soon as its workers have moved their data and ended."""
+    @property
+    def adaptive(self) -> global___AdaptiveStatus:
+        """The policy in force; absent while its count is fixed."""
+
     def __init__(
         self,
         *,
@@ -689,14 +870,17 @@ class WorkerGroupStatus(google.protobuf.message.Message):
         memory_limit_bytes: builtins.int = ...,
         failures: builtins.int = ...,
         message: builtins.str = ...,
+        adaptive: global___AdaptiveStatus | None = ...,
+        removing: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["desired", b"desired", "driver", b"driver", "ending", b"ending", "failures", b"failures", "memory_limit_bytes", b"memory_limit_bytes", "message", b"message", "name", b"name", "nthreads", b"nthreads", "pending", b"pending", "running", b"running"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["adaptive", b"adaptive"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["adaptive", b"adaptive", "desired", b"desired", "driver", b"driver", "ending", b"ending", "failures", b"failures", "memory_limit_bytes", b"memory_limit_bytes", "message", b"message", "name", b"name", "nthreads", b"nthreads", "pending", b"pending", "removing", b"removing", "running", b"running"]) -> None: ...
 
 global___WorkerGroupStatus = WorkerGroupStatus
 
 @typing.final
 class AdaptiveStatus(google.protobuf.message.Message):
-    """The adaptive policy at work."""
+    """The adaptive policy of a group at work."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -1229,11 +1413,17 @@ class ScaleClusterRequest(google.protobuf.message.Message):
 
     NAME_FIELD_NUMBER: builtins.int
     N_WORKERS_FIELD_NUMBER: builtins.int
+    CORES_FIELD_NUMBER: builtins.int
+    MEMORY_FIELD_NUMBER: builtins.int
     GROUP_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name, owner/name or uid."""
     n_workers: builtins.int
-    """How many workers; 0 is a fine number."""
+    """Workers; 0 is a fine number."""
+    cores: builtins.int
+    """Threads, in whole workers, rounded up."""
+    memory: builtins.str
+    """Memory limits together ("64GiB"), in whole workers, rounded up; the group's workers must have a memory limit."""
     group: builtins.str
     """Empty: the first group."""
     def __init__(
@@ -1241,9 +1431,13 @@ class ScaleClusterRequest(google.protobuf.message.Message):
         *,
         name: builtins.str = ...,
         n_workers: builtins.int = ...,
+        cores: builtins.int = ...,
+        memory: builtins.str = ...,
         group: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["group", b"group", "n_workers", b"n_workers", "name", b"name"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["cores", b"cores", "memory", b"memory", "n_workers", b"n_workers", "size", b"size"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["cores", b"cores", "group", b"group", "memory", b"memory", "n_workers", b"n_workers", "name", b"name", "size", b"size"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["size", b"size"]) -> typing.Literal["n_workers", "cores", "memory"] | None: ...
 
 global___ScaleClusterRequest = ScaleClusterRequest
 
@@ -1270,20 +1464,24 @@ class AdaptClusterRequest(google.protobuf.message.Message):
 
     NAME_FIELD_NUMBER: builtins.int
     POLICY_FIELD_NUMBER: builtins.int
+    GROUP_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name, owner/name or uid."""
+    group: builtins.str
+    """Empty: the first group."""
     @property
     def policy(self) -> global___AdaptivePolicy:
-        """The policy; it replaces the one before as a whole. Absent: off, the counts stay as they are."""
+        """The policy; it replaces the one before as a whole. Absent: off, the count stays as it is."""
 
     def __init__(
         self,
         *,
         name: builtins.str = ...,
         policy: global___AdaptivePolicy | None = ...,
+        group: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["policy", b"policy"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["name", b"name", "policy", b"policy"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["group", b"group", "name", b"name", "policy", b"policy"]) -> None: ...
 
 global___AdaptClusterRequest = AdaptClusterRequest
 
@@ -1303,6 +1501,255 @@ class AdaptClusterResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["cluster", b"cluster"]) -> None: ...
 
 global___AdaptClusterResponse = AdaptClusterResponse
+
+@typing.final
+class AddWorkerGroupRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    GROUP_FIELD_NUMBER: builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Name, owner/name or uid."""
+    validate_only: builtins.bool
+    """Do every check of the real call, record nothing; the answer shows what would be made."""
+    @property
+    def group(self) -> global___WorkerGroupSpec:
+        """What it shall be; the cluster's profile is laid under it."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        group: global___WorkerGroupSpec | None = ...,
+        validate_only: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["group", b"group"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["group", b"group", "name", b"name", "validate_only", b"validate_only"]) -> None: ...
+
+global___AddWorkerGroupRequest = AddWorkerGroupRequest
+
+@typing.final
+class AddWorkerGroupResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CLUSTER_FIELD_NUMBER: builtins.int
+    @property
+    def cluster(self) -> global___Cluster: ...
+    def __init__(
+        self,
+        *,
+        cluster: global___Cluster | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["cluster", b"cluster"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["cluster", b"cluster"]) -> None: ...
+
+global___AddWorkerGroupResponse = AddWorkerGroupResponse
+
+@typing.final
+class RemoveWorkerGroupRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    GROUP_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Name, owner/name or uid."""
+    group: builtins.str
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        group: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["group", b"group", "name", b"name"]) -> None: ...
+
+global___RemoveWorkerGroupRequest = RemoveWorkerGroupRequest
+
+@typing.final
+class RemoveWorkerGroupResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CLUSTER_FIELD_NUMBER: builtins.int
+    @property
+    def cluster(self) -> global___Cluster: ...
+    def __init__(
+        self,
+        *,
+        cluster: global___Cluster | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["cluster", b"cluster"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["cluster", b"cluster"]) -> None: ...
+
+global___RemoveWorkerGroupResponse = RemoveWorkerGroupResponse
+
+@typing.final
+class ApplyClusterRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    SPEC_FIELD_NUMBER: builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """A name of the caller's own."""
+    validate_only: builtins.bool
+    """Do every check of the real call, record nothing; the answer shows what would change."""
+    @property
+    def spec(self) -> global___ClusterSpec: ...
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        spec: global___ClusterSpec | None = ...,
+        validate_only: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["spec", b"spec"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name", "spec", b"spec", "validate_only", b"validate_only"]) -> None: ...
+
+global___ApplyClusterRequest = ApplyClusterRequest
+
+@typing.final
+class ApplyClusterResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CLUSTER_FIELD_NUMBER: builtins.int
+    CHANGES_FIELD_NUMBER: builtins.int
+    @property
+    def cluster(self) -> global___Cluster: ...
+    @property
+    def changes(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """What was (or would be) changed, in words, one a change. Empty: nothing."""
+
+    def __init__(
+        self,
+        *,
+        cluster: global___Cluster | None = ...,
+        changes: collections.abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["cluster", b"cluster"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["changes", b"changes", "cluster", b"cluster"]) -> None: ...
+
+global___ApplyClusterResponse = ApplyClusterResponse
+
+@typing.final
+class ExplainClusterRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Name, owner/name or uid."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+global___ExplainClusterRequest = ExplainClusterRequest
+
+@typing.final
+class ExplainClusterResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CLUSTER_FIELD_NUMBER: builtins.int
+    REASONS_FIELD_NUMBER: builtins.int
+    GROUPS_FIELD_NUMBER: builtins.int
+    @property
+    def cluster(self) -> global___Cluster: ...
+    @property
+    def reasons(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Why the cluster as a whole is as it is, a sentence each."""
+
+    @property
+    def groups(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___GroupExplanation]:
+        """The same for each group."""
+
+    def __init__(
+        self,
+        *,
+        cluster: global___Cluster | None = ...,
+        reasons: collections.abc.Iterable[builtins.str] | None = ...,
+        groups: collections.abc.Iterable[global___GroupExplanation] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["cluster", b"cluster"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["cluster", b"cluster", "groups", b"groups", "reasons", b"reasons"]) -> None: ...
+
+global___ExplainClusterResponse = ExplainClusterResponse
+
+@typing.final
+class GroupExplanation(google.protobuf.message.Message):
+    """Why a group is as it is."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    TARGET_FIELD_NUMBER: builtins.int
+    DECIDED_BY_FIELD_NUMBER: builtins.int
+    REASONS_FIELD_NUMBER: builtins.int
+    READY_TASKS_FIELD_NUMBER: builtins.int
+    WAITING_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    target: builtins.int
+    """Workers that it aims at."""
+    decided_by: builtins.str
+    """Who decides that: "count" (somebody scaled it), "adaptive", "removing"."""
+    ready_tasks: builtins.int
+    """Ready tasks that its workers could run."""
+    @property
+    def reasons(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Why, a sentence each, the most telling first."""
+
+    @property
+    def waiting(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___WaitingInstances]:
+        """What is on its way or hindered: an instance or several alike, and what they wait for."""
+
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        target: builtins.int = ...,
+        decided_by: builtins.str = ...,
+        reasons: collections.abc.Iterable[builtins.str] | None = ...,
+        ready_tasks: builtins.int = ...,
+        waiting: collections.abc.Iterable[global___WaitingInstances] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["decided_by", b"decided_by", "name", b"name", "ready_tasks", b"ready_tasks", "reasons", b"reasons", "target", b"target", "waiting", b"waiting"]) -> None: ...
+
+global___GroupExplanation = GroupExplanation
+
+@typing.final
+class WaitingInstances(google.protobuf.message.Message):
+    """Instances that wait for the same."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    INSTANCES_FIELD_NUMBER: builtins.int
+    WORKERS_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    SINCE_TIME_FIELD_NUMBER: builtins.int
+    instances: builtins.int
+    workers: builtins.int
+    """Workers in them."""
+    state: global___WorkerState.ValueType
+    reason: builtins.str
+    """What they wait for, in the words of the system that runs them."""
+    @property
+    def since_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Since when the longest of them has waited."""
+
+    def __init__(
+        self,
+        *,
+        instances: builtins.int = ...,
+        workers: builtins.int = ...,
+        state: global___WorkerState.ValueType = ...,
+        reason: builtins.str = ...,
+        since_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["since_time", b"since_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["instances", b"instances", "reason", b"reason", "since_time", b"since_time", "state", b"state", "workers", b"workers"]) -> None: ...
+
+global___WaitingInstances = WaitingInstances
 
 @typing.final
 class DeleteClusterRequest(google.protobuf.message.Message):

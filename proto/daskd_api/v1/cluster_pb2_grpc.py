@@ -40,6 +40,26 @@ class ClusterServiceStub(object):
                 request_serializer=daskd__api_dot_v1_dot_cluster__pb2.AdaptClusterRequest.SerializeToString,
                 response_deserializer=daskd__api_dot_v1_dot_cluster__pb2.AdaptClusterResponse.FromString,
                 )
+        self.AddWorkerGroup = channel.unary_unary(
+                '/daskd_api.v1.ClusterService/AddWorkerGroup',
+                request_serializer=daskd__api_dot_v1_dot_cluster__pb2.AddWorkerGroupRequest.SerializeToString,
+                response_deserializer=daskd__api_dot_v1_dot_cluster__pb2.AddWorkerGroupResponse.FromString,
+                )
+        self.RemoveWorkerGroup = channel.unary_unary(
+                '/daskd_api.v1.ClusterService/RemoveWorkerGroup',
+                request_serializer=daskd__api_dot_v1_dot_cluster__pb2.RemoveWorkerGroupRequest.SerializeToString,
+                response_deserializer=daskd__api_dot_v1_dot_cluster__pb2.RemoveWorkerGroupResponse.FromString,
+                )
+        self.ApplyCluster = channel.unary_unary(
+                '/daskd_api.v1.ClusterService/ApplyCluster',
+                request_serializer=daskd__api_dot_v1_dot_cluster__pb2.ApplyClusterRequest.SerializeToString,
+                response_deserializer=daskd__api_dot_v1_dot_cluster__pb2.ApplyClusterResponse.FromString,
+                )
+        self.ExplainCluster = channel.unary_unary(
+                '/daskd_api.v1.ClusterService/ExplainCluster',
+                request_serializer=daskd__api_dot_v1_dot_cluster__pb2.ExplainClusterRequest.SerializeToString,
+                response_deserializer=daskd__api_dot_v1_dot_cluster__pb2.ExplainClusterResponse.FromString,
+                )
         self.DeleteCluster = channel.unary_unary(
                 '/daskd_api.v1.ClusterService/DeleteCluster',
                 request_serializer=daskd__api_dot_v1_dot_cluster__pb2.DeleteClusterRequest.SerializeToString,
@@ -126,7 +146,38 @@ class ClusterServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def AdaptCluster(self, request, context):
-        """Sets, changes or removes the adaptive policy.
+        """Sets, changes or removes the adaptive policy of a group.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddWorkerGroup(self, request, context):
+        """Adds a worker group. A repeat with the same group is harmless; ALREADY_EXISTS (GROUP_EXISTS) when there is another of
+        that name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveWorkerGroup(self, request, context):
+        """Removes a worker group: its workers' data moves, they end, and it is no more. The last one can't be removed. A repeat
+        while it goes is harmless.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApplyCluster(self, request, context):
+        """Makes a live cluster of that name be as the spec says: creates it, or adds, removes, scales and adapts groups.
+        FAILED_PRECONDITION (SPEC_IMMUTABLE) with a violation for each field that can only be chosen at creation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainCluster(self, request, context):
+        """Why it is as it is: what each group aims at and why, what waits for what.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -230,6 +281,26 @@ def add_ClusterServiceServicer_to_server(servicer, server):
                     servicer.AdaptCluster,
                     request_deserializer=daskd__api_dot_v1_dot_cluster__pb2.AdaptClusterRequest.FromString,
                     response_serializer=daskd__api_dot_v1_dot_cluster__pb2.AdaptClusterResponse.SerializeToString,
+            ),
+            'AddWorkerGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddWorkerGroup,
+                    request_deserializer=daskd__api_dot_v1_dot_cluster__pb2.AddWorkerGroupRequest.FromString,
+                    response_serializer=daskd__api_dot_v1_dot_cluster__pb2.AddWorkerGroupResponse.SerializeToString,
+            ),
+            'RemoveWorkerGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveWorkerGroup,
+                    request_deserializer=daskd__api_dot_v1_dot_cluster__pb2.RemoveWorkerGroupRequest.FromString,
+                    response_serializer=daskd__api_dot_v1_dot_cluster__pb2.RemoveWorkerGroupResponse.SerializeToString,
+            ),
+            'ApplyCluster': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApplyCluster,
+                    request_deserializer=daskd__api_dot_v1_dot_cluster__pb2.ApplyClusterRequest.FromString,
+                    response_serializer=daskd__api_dot_v1_dot_cluster__pb2.ApplyClusterResponse.SerializeToString,
+            ),
+            'ExplainCluster': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainCluster,
+                    request_deserializer=daskd__api_dot_v1_dot_cluster__pb2.ExplainClusterRequest.FromString,
+                    response_serializer=daskd__api_dot_v1_dot_cluster__pb2.ExplainClusterResponse.SerializeToString,
             ),
             'DeleteCluster': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteCluster,
@@ -374,6 +445,74 @@ class ClusterService(object):
         return grpc.experimental.unary_unary(request, target, '/daskd_api.v1.ClusterService/AdaptCluster',
             daskd__api_dot_v1_dot_cluster__pb2.AdaptClusterRequest.SerializeToString,
             daskd__api_dot_v1_dot_cluster__pb2.AdaptClusterResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def AddWorkerGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/daskd_api.v1.ClusterService/AddWorkerGroup',
+            daskd__api_dot_v1_dot_cluster__pb2.AddWorkerGroupRequest.SerializeToString,
+            daskd__api_dot_v1_dot_cluster__pb2.AddWorkerGroupResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def RemoveWorkerGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/daskd_api.v1.ClusterService/RemoveWorkerGroup',
+            daskd__api_dot_v1_dot_cluster__pb2.RemoveWorkerGroupRequest.SerializeToString,
+            daskd__api_dot_v1_dot_cluster__pb2.RemoveWorkerGroupResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def ApplyCluster(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/daskd_api.v1.ClusterService/ApplyCluster',
+            daskd__api_dot_v1_dot_cluster__pb2.ApplyClusterRequest.SerializeToString,
+            daskd__api_dot_v1_dot_cluster__pb2.ApplyClusterResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def ExplainCluster(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/daskd_api.v1.ClusterService/ExplainCluster',
+            daskd__api_dot_v1_dot_cluster__pb2.ExplainClusterRequest.SerializeToString,
+            daskd__api_dot_v1_dot_cluster__pb2.ExplainClusterResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 

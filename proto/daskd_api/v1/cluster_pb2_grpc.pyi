@@ -60,7 +60,37 @@ class ClusterServiceStub:
         daskd_api.v1.cluster_pb2.AdaptClusterRequest,
         daskd_api.v1.cluster_pb2.AdaptClusterResponse,
     ]
-    """Sets, changes or removes the adaptive policy."""
+    """Sets, changes or removes the adaptive policy of a group."""
+
+    AddWorkerGroup: grpc.UnaryUnaryMultiCallable[
+        daskd_api.v1.cluster_pb2.AddWorkerGroupRequest,
+        daskd_api.v1.cluster_pb2.AddWorkerGroupResponse,
+    ]
+    """Adds a worker group. A repeat with the same group is harmless; ALREADY_EXISTS (GROUP_EXISTS) when there is another of
+    that name.
+    """
+
+    RemoveWorkerGroup: grpc.UnaryUnaryMultiCallable[
+        daskd_api.v1.cluster_pb2.RemoveWorkerGroupRequest,
+        daskd_api.v1.cluster_pb2.RemoveWorkerGroupResponse,
+    ]
+    """Removes a worker group: its workers' data moves, they end, and it is no more. The last one can't be removed. A repeat
+    while it goes is harmless.
+    """
+
+    ApplyCluster: grpc.UnaryUnaryMultiCallable[
+        daskd_api.v1.cluster_pb2.ApplyClusterRequest,
+        daskd_api.v1.cluster_pb2.ApplyClusterResponse,
+    ]
+    """Makes a live cluster of that name be as the spec says: creates it, or adds, removes, scales and adapts groups.
+    FAILED_PRECONDITION (SPEC_IMMUTABLE) with a violation for each field that can only be chosen at creation.
+    """
+
+    ExplainCluster: grpc.UnaryUnaryMultiCallable[
+        daskd_api.v1.cluster_pb2.ExplainClusterRequest,
+        daskd_api.v1.cluster_pb2.ExplainClusterResponse,
+    ]
+    """Why it is as it is: what each group aims at and why, what waits for what."""
 
     DeleteCluster: grpc.UnaryUnaryMultiCallable[
         daskd_api.v1.cluster_pb2.DeleteClusterRequest,
@@ -157,7 +187,37 @@ class ClusterServiceAsyncStub:
         daskd_api.v1.cluster_pb2.AdaptClusterRequest,
         daskd_api.v1.cluster_pb2.AdaptClusterResponse,
     ]
-    """Sets, changes or removes the adaptive policy."""
+    """Sets, changes or removes the adaptive policy of a group."""
+
+    AddWorkerGroup: grpc.aio.UnaryUnaryMultiCallable[
+        daskd_api.v1.cluster_pb2.AddWorkerGroupRequest,
+        daskd_api.v1.cluster_pb2.AddWorkerGroupResponse,
+    ]
+    """Adds a worker group. A repeat with the same group is harmless; ALREADY_EXISTS (GROUP_EXISTS) when there is another of
+    that name.
+    """
+
+    RemoveWorkerGroup: grpc.aio.UnaryUnaryMultiCallable[
+        daskd_api.v1.cluster_pb2.RemoveWorkerGroupRequest,
+        daskd_api.v1.cluster_pb2.RemoveWorkerGroupResponse,
+    ]
+    """Removes a worker group: its workers' data moves, they end, and it is no more. The last one can't be removed. A repeat
+    while it goes is harmless.
+    """
+
+    ApplyCluster: grpc.aio.UnaryUnaryMultiCallable[
+        daskd_api.v1.cluster_pb2.ApplyClusterRequest,
+        daskd_api.v1.cluster_pb2.ApplyClusterResponse,
+    ]
+    """Makes a live cluster of that name be as the spec says: creates it, or adds, removes, scales and adapts groups.
+    FAILED_PRECONDITION (SPEC_IMMUTABLE) with a violation for each field that can only be chosen at creation.
+    """
+
+    ExplainCluster: grpc.aio.UnaryUnaryMultiCallable[
+        daskd_api.v1.cluster_pb2.ExplainClusterRequest,
+        daskd_api.v1.cluster_pb2.ExplainClusterResponse,
+    ]
+    """Why it is as it is: what each group aims at and why, what waits for what."""
 
     DeleteCluster: grpc.aio.UnaryUnaryMultiCallable[
         daskd_api.v1.cluster_pb2.DeleteClusterRequest,
@@ -264,7 +324,45 @@ class ClusterServiceServicer(metaclass=abc.ABCMeta):
         request: daskd_api.v1.cluster_pb2.AdaptClusterRequest,
         context: _ServicerContext,
     ) -> typing.Union[daskd_api.v1.cluster_pb2.AdaptClusterResponse, collections.abc.Awaitable[daskd_api.v1.cluster_pb2.AdaptClusterResponse]]:
-        """Sets, changes or removes the adaptive policy."""
+        """Sets, changes or removes the adaptive policy of a group."""
+
+    @abc.abstractmethod
+    def AddWorkerGroup(
+        self,
+        request: daskd_api.v1.cluster_pb2.AddWorkerGroupRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[daskd_api.v1.cluster_pb2.AddWorkerGroupResponse, collections.abc.Awaitable[daskd_api.v1.cluster_pb2.AddWorkerGroupResponse]]:
+        """Adds a worker group. A repeat with the same group is harmless; ALREADY_EXISTS (GROUP_EXISTS) when there is another of
+        that name.
+        """
+
+    @abc.abstractmethod
+    def RemoveWorkerGroup(
+        self,
+        request: daskd_api.v1.cluster_pb2.RemoveWorkerGroupRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[daskd_api.v1.cluster_pb2.RemoveWorkerGroupResponse, collections.abc.Awaitable[daskd_api.v1.cluster_pb2.RemoveWorkerGroupResponse]]:
+        """Removes a worker group: its workers' data moves, they end, and it is no more. The last one can't be removed. A repeat
+        while it goes is harmless.
+        """
+
+    @abc.abstractmethod
+    def ApplyCluster(
+        self,
+        request: daskd_api.v1.cluster_pb2.ApplyClusterRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[daskd_api.v1.cluster_pb2.ApplyClusterResponse, collections.abc.Awaitable[daskd_api.v1.cluster_pb2.ApplyClusterResponse]]:
+        """Makes a live cluster of that name be as the spec says: creates it, or adds, removes, scales and adapts groups.
+        FAILED_PRECONDITION (SPEC_IMMUTABLE) with a violation for each field that can only be chosen at creation.
+        """
+
+    @abc.abstractmethod
+    def ExplainCluster(
+        self,
+        request: daskd_api.v1.cluster_pb2.ExplainClusterRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[daskd_api.v1.cluster_pb2.ExplainClusterResponse, collections.abc.Awaitable[daskd_api.v1.cluster_pb2.ExplainClusterResponse]]:
+        """Why it is as it is: what each group aims at and why, what waits for what."""
 
     @abc.abstractmethod
     def DeleteCluster(
