@@ -198,6 +198,7 @@ class Reconciler:
             cluster=cluster,
             instances=tuple(self.instances.values()),
             settings=view.settings,
+            observations=view.observations,
             listings=view.listings,
             hub=view.hub,
             refused=self.refused,
