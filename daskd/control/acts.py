@@ -86,9 +86,11 @@ class Acts:
             await self._cannot(cluster, group, self._of.sites.trouble(driver))
             return
         site = self._of.sites.of(driver)
+        batch = self._batch(cluster, group, count, address)
+        if group is not None and site.capabilities.needs_address and not batch.address:
+            return  # the next pass has it, or the one after
         await self._stage(cluster, driver)
         reached("launch.staged")
-        batch = self._batch(cluster, group, count, address)
         handles = await site.prepare(batch)
         now = time.time()
         intents = [

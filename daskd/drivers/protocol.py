@@ -66,6 +66,8 @@ class Capabilities:
         Stated start time of an instance in seconds, until some were measured.
     live_logs
         Logs can be read while the instance runs.
+    needs_address
+        Nodes are told the scheduler's address at their launch: they can't read its report.
     """
 
     repeat_safe: bool
@@ -76,6 +78,7 @@ class Capabilities:
     start_s: float
     live_logs: bool = True
     poll_growth: float = 1.0
+    needs_address: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from daskd.model.quantity import Amount, parse_seconds
-from daskd.model.spec import Text, WorkerGroupSpec
+from daskd.model.spec import Path, Text, WorkerGroupSpec
 
 _CLOCK = re.compile(r"(?:(?P<days>\d{1,4})-)?(?P<hours>\d{1,4}):(?P<minutes>\d{1,2}):(?P<seconds>\d{1,2})", re.ASCII)
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,49}", re.ASCII)
@@ -110,9 +110,7 @@ class BatchOptions(_Frozen):
 class BatchSettings(_Frozen):
     """The administrator's `[drivers.NAME]`."""
 
-    bin: str = Field(
-        default="", max_length=4096, description="The folder of the system's commands; by default the search path."
-    )
+    bin: Path = Field(default="", description="The folder of the system's commands; by default the search path.")
     per_minute: int = Field(default=120, ge=1, le=6000, description="The most commands within a minute, for each user.")
     poll: float = Field(default=10.0, ge=1, le=600, description="Seconds between two listings while nothing changes.")
     poll_min: float = Field(

@@ -104,7 +104,6 @@ def request_of(
 
 def spec_of(batch: Batch, group: WorkerGroupSpec, options: BatchOptions) -> dict[str, Any]:
     """What every node of the batch is told."""
-    share = None if options.memory is None else options.memory // group.workers_per_node
     return {
         "version": 1,
         "role": "node",
@@ -117,7 +116,7 @@ def spec_of(batch: Batch, group: WorkerGroupSpec, options: BatchOptions) -> dict
         "scheduler_report": None,
         "scheduler": batch.address,
         "nthreads": group.nthreads,
-        "memory_limit": share if group.memory_limit == "auto" and share else group.memory_limit,
+        "memory_limit": group.memory_limit,
         "resources": group.resources,
         "local_directory": group.local_directory,
         "death_timeout": group.death_timeout,

@@ -79,6 +79,7 @@ class BatchSite:
             poll_quiet_s=settings.poll,
             poll_growth=1.3,
             start_s=START_S,
+            needs_address=True,
         )
         self._system = system
         self._options = options

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 
 from pydantic import Field
 
@@ -12,7 +11,7 @@ from daskd.drivers.protocol import Site, Surroundings
 from daskd.model.cluster import Handle
 from daskd.model.errors import NotAllowed, Problem
 from daskd.model.identity import Identity
-from daskd.model.spec import WorkerGroupSpec
+from daskd.model.spec import Path, WorkerGroupSpec
 
 from .options import BatchOptions, BatchSettings
 from .runner import Runner
@@ -41,9 +40,8 @@ class SlurmOptions(BatchOptions):
 class SlurmSettings(BatchSettings):
     """The administrator's `[drivers.slurm]`."""
 
-    conf: str = Field(
+    conf: Path = Field(
         default="",
-        max_length=4096,
         description="Slurm's configuration file; by default SLURM_CONF of the daemon, else Slurm's own.",
     )
 
@@ -93,7 +91,7 @@ class SlurmDriver:
             )
         settings = surroundings.settings if isinstance(surroundings.settings, SlurmSettings) else SlurmSettings()
         conf = settings.conf or os.environ.get("SLURM_CONF", "")
-        variables = {"SLURM_CONF": str(Path(conf).absolute())} if conf else {}
+        variables = {"SLURM_CONF": conf} if conf else {}
         runner = Runner(who, settings.bin, variables, settings.per_minute)
         return BatchSite(Slurm(), self.options, who, surroundings, settings, runner)
 
