@@ -12,7 +12,7 @@ from daskd.drivers.protocol import Observation
 from daskd.model.cluster import Cause, Handle, State
 from daskd.model.names import is_instance_id
 
-from .system import Row
+from .system import REST, Row
 
 HANDLE_VERSION = 1
 
@@ -58,6 +58,15 @@ def batch_of(name: str) -> str | None:
     """The batch's id within a job's name; None for what is none of daskd's."""
     match = _MARKED.fullmatch(name)
     return match[1] if match is not None and is_instance_id(match[1]) else None
+
+
+def of_rest(handle: Handle, listed: Mapping[Element, Row]) -> Row | None:
+    """The row of those of its array that ended before they began, where it is one of them."""
+    name, index = element_of(handle)
+    rest = listed.get((name, REST))
+    if rest is None or rest.state is not State.ENDED or (name, index) in listed:
+        return None
+    return dataclasses.replace(rest, index=index)
 
 
 def by_element(rows: Iterable[Row]) -> dict[Element, Row]:

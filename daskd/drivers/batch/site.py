@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ class BatchSite:
         self._secrets: dict[str, dict[str, bytes]] = {}
         self._doubts = Doubts()
         self._steady = Steady()
-        self._jobs: dict[Element, str] = {}
+        self._cancelled: set[Element] = set()
         self._quiet: dict[tuple[str, str], float] = {}
 
     def _root(self, options: BatchOptions) -> str:
@@ -200,8 +200,7 @@ class BatchSite:
             rows = await self._list()
         except (NotRun, Unanswered, Unreadable) as error:
             return Snapshot(begun, False, (), words=str(error))
-        listed = elements.by_element(rows)
-        self._jobs = {element: row.job for element, row in listed.items() if row.state is not State.ENDED}
+        listed = self._with_cancelled(elements.by_element(rows), known)
         over = [h for h in known if (row := listed.get(element_of(h))) is None or row.state is State.ENDED]
         records = await self._records(over)
         # a supervisor's own record tells of an end as well as any
@@ -273,34 +272,52 @@ class BatchSite:
         # the memory may be behind: of what lives only the listing tells
         return True, {element: row for element, row in found.items() if row.state is State.ENDED}
 
+    def _with_cancelled(self, listed: Mapping[Element, Row], known: Sequence[Handle]) -> dict[Element, Row]:
+        """The listing, and with it what waited when it was cancelled: of such a one there may be no trace."""
+        self._cancelled &= {element_of(handle) for handle in known}
+        words = "it was cancelled while it waited"
+        all_rows = dict(listed)
+        for handle in known:
+            element = element_of(handle)
+            if element in listed:
+                continue
+            if (row := elements.of_rest(handle, listed)) is not None:
+                all_rows[element] = row
+            elif element in self._cancelled:
+                end = End(Cause.CANCELLED, words=words)
+                all_rows[element] = Row(*element, job="", state=State.ENDED, words=words, end=end)
+        return all_rows
+
     async def terminate(self, handles: Sequence[Handle], force: bool = False) -> list[Outcome]:
-        """TERM to what runs, whose supervisor kills after the grace, and the others are cancelled; `force`: all are."""
-        if any(self._job(handle) is None for handle in handles):
-            try:
-                self._jobs |= {(row.name, row.index): row.job for row in await self._list()}
-            except (NotRun, Unanswered, Unreadable) as error:
-                return [Outcome(handle, Result.UNSURE, str(error)) for handle in handles]
-        found = {handle.id: (job, element_of(handle)[1]) for handle in handles if (job := self._job(handle))}
-        words = await self._end(list(found.values()), force=force)
+        """TERM to what runs, whose supervisor kills after the grace; what waits is cancelled; `force`: all is."""
+        try:
+            listed = elements.by_element(await self._list())
+        except (NotRun, Unanswered, Unreadable) as error:
+            return [Outcome(handle, Result.UNSURE, str(error)) for handle in handles]
+        rows = {handle.id: listed.get(element_of(handle)) for handle in handles}
+        living = [row for row in rows.values() if row is not None and row.state is not State.ENDED]
+        waiting = [row for row in living if row.state is State.QUEUED]
+        words = await self._end(self._system.cancel, living if force else waiting)
+        if not words:
+            self._cancelled |= {(row.name, row.index) for row in waiting}
+        if not force:
+            words += await self._end(self._system.ask_to_end, [row for row in living if row.state is not State.QUEUED])
         result = Result.UNSURE if words else Result.ACCEPTED
         return [
-            Outcome(handle, result, words) if handle.id in found else Outcome(handle, Result.GONE) for handle in handles
+            Outcome(handle, result, words) if rows[handle.id] in living else Outcome(handle, Result.GONE)
+            for handle in handles
         ]
 
-    def _job(self, handle: Handle) -> str | None:
-        return handle.data.get("job") or self._jobs.get(element_of(handle))
-
-    async def _end(self, some: Sequence[tuple[str, int]], *, force: bool) -> str:
+    async def _end(self, command: Callable[[Sequence[tuple[str, int]]], list[str]], rows: Sequence[Row]) -> str:
         """End these jobs; why that did not work, else an empty text."""
         said: list[str] = []
-        for first in range(0, len(some), MOST_NAMES):
-            here = some[first : first + MOST_NAMES]
-            for command in [self._system.cancel(here)] if force else self._system.ask_to_end(here):
-                try:
-                    done = await self._runner.run(command, timeout=self._settings.timeout)
-                    said.append(self._system.cancelled(done))
-                except (NotRun, Unanswered) as error:
-                    said.append(str(error))
+        for first in range(0, len(rows), MOST_NAMES):
+            here = [(row.job, row.index) for row in rows[first : first + MOST_NAMES]]
+            try:
+                done = await self._runner.run(command(here), timeout=self._settings.timeout)
+                said.append(self._system.cancelled(done))
+            except (NotRun, Unanswered) as error:
+                said.append(str(error))
         return "; ".join(dict.fromkeys(words for words in said if words))
 
     async def logs(self, handle: Handle, cursor: str, since: float | None) -> AsyncIterator[LogChunk]:

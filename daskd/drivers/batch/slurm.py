@@ -11,13 +11,8 @@ from daskd.model.spec import WorkerGroupSpec
 
 from .options import BatchOptions
 from .runner import Done
-from .slurm_words import (
-    LASTING,
-    PASSING,
-    meaning_of_reason,
-    state_of,
-)
-from .system import Declined, Row, Submitted, Unreadable
+from .slurm_words import LASTING, PASSING, SIGNAL_OF_FAILED_LAUNCH, meaning_of_reason, state_of
+from .system import REST, Declined, Row, Submitted, Unreadable
 
 _COLUMNS = {
     "ArrayJobID": 32,
@@ -98,10 +93,10 @@ class Slurm:
         return ["squeue", "--noheader", "--array", "--states=all", f"--user={user}", f"--Format={columns}"]
 
     def listed(self, done: Done) -> list[Row]:
-        """The members of arrays that squeue lists."""
+        """What squeue lists."""
         if done.code != 0:
             raise Unreadable(f"squeue: {_plain(done.words)}")
-        return [row for line in done.out.splitlines() if line.strip() and (row := _row(line)) is not None]
+        return [_row(line) for line in done.out.splitlines() if line.strip()]
 
     def history(self, names: Sequence[str], since: float) -> list[str]:
         """What accounting, where there is one, knows of these jobs."""
@@ -125,13 +120,15 @@ class Slurm:
             raise Unreadable(f"sacct: {_plain(done.words)}")
         return [row for line in done.out.splitlines() if (row := _past_row(line)) is not None]
 
-    def ask_to_end(self, elements: Sequence[tuple[str, int]]) -> list[list[str]]:
-        """First what waits, which can't be signalled; then TERM to what runs, its batch process alone."""
-        names = _elements(elements)
-        return [["scancel", "--state=PENDING", *names], ["scancel", "--batch", "--signal=TERM", *names]]
+    def ask_to_end(self, elements: Sequence[tuple[str, int]]) -> list[str]:
+        """TERM to the batch process alone."""
+        return ["scancel", "--batch", "--signal=TERM", *_elements(elements)]
 
     def cancel(self, elements: Sequence[tuple[str, int]]) -> list[str]:
-        """TERM to all processes of the jobs, and KILL after Slurm's own grace."""
+        """What waits goes; what runs gets TERM in all its processes, and KILL after Slurm's own grace.
+
+        No filter by state stands beside the names: with one, all that waits of an array goes (seen with 22.05).
+        """
         return ["scancel", *_elements(elements)]
 
     def cancelled(self, done: Done) -> str:
@@ -171,20 +168,19 @@ def _plain(words: str) -> str:
     return "; ".join(dict.fromkeys(line.strip() for line in lines if line.strip()))[:1000]
 
 
-def _row(line: str) -> Row | None:
+def _row(line: str) -> Row:
     fields, at = {}, 0
     for name, width in _COLUMNS.items():
         fields[name] = line[at : at + width].strip()
         at += width
     job, index = fields["ArrayJobID"], fields["ArrayTaskID"]
-    if not job.isdigit() or not index.isdigit():
-        if not job.isdigit():
-            raise Unreadable(f"squeue listed {line.strip()!r:.200}")
-        return None  # no array's: none of ours
+    if not job.isdigit():
+        raise Unreadable(f"squeue listed {line.strip()!r:.200}")
     status = int(fields["exit_code"]) if fields["exit_code"].isdigit() else 0
     return made(
         name=fields["Name"],
-        element=(job, int(index)),
+        # what waited of an array when it was cancelled is one row of no index
+        element=(job, int(index) if index.isdigit() else REST),
         word=fields["State"],
         reason=fields["Reason"],
         codes=(status >> 8 & 0xFF, status & 0x7F),
@@ -230,7 +226,7 @@ def made(
     times
         Seconds used and left.
     """
-    state, cause = state_of(word, reason)
+    state, cause = state_of(word)
     words, wait = "", None
     if state is State.QUEUED:
         wait, words = meaning_of_reason(reason)
@@ -247,6 +243,8 @@ def made(
 
 
 def _end(cause: Cause, code: int, signum: int, words: str) -> End:
+    if cause is Cause.EXITED and signum == SIGNAL_OF_FAILED_LAUNCH:
+        return End(Cause.FAILED_TO_START, words=f"{words}: its node could not start it")
     if cause is Cause.EXITED and signum:
         return End(Cause.SIGNAL, signal=signum, words=f"was killed by signal {signum}")
     if cause is Cause.EXITED and code > 128:

@@ -36,8 +36,9 @@ _ENDED = {
     "BOOT_FAIL": Cause.FAILED_TO_START,
 }
 
-_NEVER_BEGUN = frozenset({"JobLaunchFailure", "RaisedSignal:53(Real-time_signal_19)", "PrologFailure"})
-"""Reasons of a failure before our code ran."""
+SIGNAL_OF_FAILED_LAUNCH = 53
+"""So ends what Slurm could not start, as for want of its folder. The reason is no help: it says JobLaunchFailure of
+whatever ends by a signal."""
 
 WAITS: dict[str, Wait] = {
     "None": Wait.PRIORITY,
@@ -148,14 +149,12 @@ PASSING = (
 """And of those that it may take later."""
 
 
-def state_of(word: str, reason: str) -> tuple[State, Cause]:
+def state_of(word: str) -> tuple[State, Cause]:
     """What a state means; the cause is that of an end. A word that is not known is `UNKNOWN`."""
     if word in _LIVING:
         return _LIVING[word], Cause.EXITED
     if word not in _ENDED:
         return State.UNKNOWN, Cause.EXITED
-    if word == "FAILED" and reason in _NEVER_BEGUN:
-        return State.ENDED, Cause.FAILED_TO_START
     return State.ENDED, _ENDED[word]
 
 

@@ -13,6 +13,8 @@ from daskd.model.spec import WorkerGroupSpec
 from .options import BatchOptions
 from .runner import Done
 
+REST = -1
+
 
 class Unreadable(Exception):
     """What a command wrote is no answer to what it was asked; the text says what it is."""
@@ -27,7 +29,7 @@ class Row:
     name
         As it was submitted.
     index
-        Its place in the array.
+        Its place in the array; `REST`: all that are not listed apart.
     job
         The system's own id, by which it can be ended.
     wait
@@ -97,7 +99,7 @@ class System(Protocol):
         """The command that lists all of a user's jobs, ended ones as far as they are remembered."""
 
     def listed(self, done: Done) -> list[Row]:
-        """What it lists; what is no member of an array is left out.
+        """What it lists.
 
         Raises
         ------
@@ -117,11 +119,11 @@ class System(Protocol):
             When it is no answer.
         """
 
-    def ask_to_end(self, elements: Sequence[tuple[str, int]]) -> list[list[str]]:
-        """The commands that have jobs end in peace, by id and index: TERM to those that run, others are cancelled."""
+    def ask_to_end(self, elements: Sequence[tuple[str, int]]) -> list[str]:
+        """The command that has jobs end in peace, by id and index: TERM to the supervisors of those that run."""
 
     def cancel(self, elements: Sequence[tuple[str, int]]) -> list[str]:
-        """The command that ends jobs, whatever they do."""
+        """The command that ends jobs, whatever they do, and leaves others of their arrays alone."""
 
     def cancelled(self, done: Done) -> str:
         """Why a command that ends did not work; empty when it did, or there was nothing to end."""
