@@ -203,10 +203,8 @@ def test_accounting_tells_of_ends() -> None:
     """Elements that squeue forgot are read from sacct, whose words are Slurm's other ones."""
     out = "7_0|COMPLETED|0:0|node1|dabcdefghijklm\n7_1|CANCELLED by 1000|0:15|node2|dabcdefghijklm\n8|FAILED|1:0|n|x\n"
     rows = SLURM.remembered(Done(0, out, ""))
-    assert [(row.index, row.end.cause if row.end else None) for row in rows] == [
-        (0, Cause.EXITED),
-        (1, Cause.CANCELLED),
-    ]
+    causes = {row.index: row.end.cause for row in rows if row.end}
+    assert causes == {0: Cause.EXITED, 1: Cause.CANCELLED}
 
 
 def test_a_site_without_accounting_remembers_nothing() -> None:
@@ -218,16 +216,12 @@ def test_a_site_without_accounting_remembers_nothing() -> None:
 
 def test_walltimes_are_whole_minutes() -> None:
     """Slurm counts by minutes: what is shorter becomes one."""
-    assert [clock(seconds) for seconds in (1, 60, 1800, 90_061)] == [
-        "0-00:01:00",
-        "0-00:01:00",
-        "0-00:30:00",
-        "1-01:02:00",
-    ]
+    assert [clock(seconds) for seconds in (1, 60, 1800)] == ["0-00:01:00", "0-00:01:00", "0-00:30:00"]
+    assert clock(90_061) == "1-01:02:00"
 
 
 def test_the_header_holds_what_was_asked_for() -> None:
-    """Queue, account, walltime, cores and memory of all workers of a job are in the header, and extra lines as given."""
+    """Queue, account, walltime, cores and memory of a job are in the header, and extra lines as given."""
     group = WorkerGroupSpec(driver="slurm", nthreads=2, workers_per_node=3, memory_limit="1GiB")
     options = BatchOptions.model_validate(
         {"queue": "main", "account": "p 1", "walltime": "00:30:00", "job_extra_directives": ["--exclusive"]}
