@@ -150,6 +150,9 @@ class Clusters(_Section):
         How long a worker that leaves may finish what it computes.
     grace
         How long a process has between being asked to end and being killed.
+    contact_host
+        Name or address by which the machines that workers run on reach this one; empty: the address of its default
+        route.
     """
 
     start_timeout: Seconds = Field(default=60.0, ge=1, le=3600)
@@ -159,6 +162,7 @@ class Clusters(_Section):
     orphan_timeout: Seconds = Field(default=_DAY, ge=60, le=365 * _DAY)
     drain: Seconds = Field(default=60.0, le=_DAY)
     grace: Seconds = Field(default=10.0, ge=0.1, le=3600)
+    contact_host: str = Field(default="", max_length=253, pattern=r"[A-Za-z0-9._:-]*")
 
 
 class AdaptiveDefaults(_Section):
@@ -299,7 +303,10 @@ class Profile(_Section):
 
 
 class Config(_Section):
-    """The whole configuration; `file` is where it was read from, None if there is no file."""
+    """The whole configuration; `file` is where it was read from, None if there is no file.
+
+    `drivers`: what each driver is set to, by its name, which its own model checks (`drivers.registry`).
+    """
 
     daemon: Daemon = Daemon()
     clusters: Clusters = Clusters()
@@ -310,6 +317,7 @@ class Config(_Section):
     limits: Limits = Limits()
     access: Access = Access()
     tls: Tls = Tls()
+    drivers: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
     profiles: Mapping[Name, Profile] = Field(default_factory=dict)
     file: Path | None = Field(default=None, exclude=True)
 
@@ -333,6 +341,7 @@ _AT_START = (
     "daemon.units",
     "daemon.metrics",
     "daemon.max_message_bytes",
+    "drivers",
     "tls.certificate",
     "tls.key",
     "tls.client_ca",
@@ -346,7 +355,8 @@ def kept_until_restart(old: Config, new: Config) -> tuple[str, ...]:
 
 def _value(config: Config, key: str) -> object:
     section, _, name = key.partition(".")
-    return getattr(getattr(config, section), name)
+    found = getattr(config, section)
+    return getattr(found, name) if name else found
 
 
 def load_config(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Config:

@@ -16,19 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
+from pydantic import BaseModel
 
 from . import __version__, logs, places
 from .api.server import ApiServer, build_server
 from .api.services import About, Services
 from .config import Config, kept_until_restart
+from .control.cluster_sites import HOME
 from .control.controller import Controller
 from .control.retention import Keep
 from .control.settings import Settings
 from .drivers.protocol import Driver, Site, Surroundings
-from .drivers.registry import installed
+from .drivers.registry import installed, settings_of
 from .measures import MEASURES
 from .model.adaptive import Policy
-from .model.errors import InvalidConfig, StateUnusable
+from .model.errors import InvalidConfig, NotAllowed, StateUnusable
 from .model.views import DriverInfo
 from .notify import Notifier, is_unit
 from .security.lasting_tokens import LastingTokens
@@ -96,6 +98,7 @@ def settings(config: Config) -> Settings:
         held_memory_share=config.held_work.memory_share,
         log_max_bytes=config.logs.max_bytes,
         log_files=config.logs.files,
+        contact_host=clusters.contact_host,
     )
 
 
@@ -114,6 +117,22 @@ def _shown(driver: Driver) -> DriverInfo:
         words="",
         validate=driver.validate,
         complete=driver.complete,
+        elsewhere=driver.elsewhere,
+    )
+
+
+def _broken(name: str, words: str) -> DriverInfo:
+    class Nothing(BaseModel):
+        """The options of a driver that can't be asked for them."""
+
+    return DriverInfo(
+        name=name,
+        description="",
+        options=Nothing,
+        available=False,
+        words=words,
+        validate=lambda _group, _who: [],
+        complete=lambda group: group,
     )
 
 
@@ -200,23 +219,34 @@ class Daemon:
         return PageServer(address, {"/metrics": (CONTENT_TYPE, Metrics(__version__, MEASURES, look).render)})
 
     def _control(self, store: SqliteStore) -> Controller:
-        drivers = installed()
-        if "local" not in drivers:
-            raise StateUnusable("the driver 'local' is not installed: install daskd with its entry points (pip)")
-        driver = drivers["local"]
+        found = installed()
+        drivers = found.drivers
+        if HOME not in drivers:
+            raise StateUnusable(f"the driver {HOME!r} is not installed: install daskd with its entry points (pip)")
+        set_to, problems = settings_of(drivers, self._config.drivers)
+        if problems:
+            words = "; ".join(f"{problem.field}: {problem.words}" for problem in problems)
+            raise InvalidConfig(f"{self._config.file}: {words}", problems=problems)
         units = self._config.daemon.units == "auto" and is_unit(os.environ, os.getpid())
-        surroundings = Surroundings(store.state_id, self._where.state_dir, self._where.runtime_dir, units)
+        where = self._where
 
-        async def open_site(uid: int) -> Site:
+        async def open_site(name: str, uid: int) -> Site:
+            driver = drivers.get(name)
+            if driver is None:
+                why = found.broken.get(name, "it is not installed")
+                raise NotAllowed(f"the driver {name!r} can't be used here: {why}", facts={"driver": name})
+            surroundings = Surroundings(store.state_id, where.state_dir, where.runtime_dir, units, set_to[name])
             # the name service may be slow, and the loop is not to wait for it
             return await driver.open(await asyncio.to_thread(identity_of, uid), surroundings)
 
         return Controller(
             store=store,
-            driver=driver,
             open_site=open_site,
             daemon_uid=os.geteuid(),
-            drivers={name: _shown(each) for name, each in drivers.items()},
+            drivers={
+                **{name: _shown(each) for name, each in drivers.items()},
+                **{name: _broken(name, words) for name, words in found.broken.items()},
+            },
             vault=Vault(self._where.state_dir / "credentials"),
             settings=settings(self._config),
             keep=keep(self._config),

@@ -126,12 +126,16 @@ class HeldWorkPolicy:
 
 @dataclass(frozen=True)
 class SchedulerSpec:
-    """The scheduler: where it runs, what it loads, more keyword arguments of it, lines of shell before it."""
+    """The scheduler: where it runs, what it loads, more keyword arguments of it, lines of shell before it.
+
+    `network`: whether other machines can reach it; None: if a group's driver launches elsewhere.
+    """
 
     placement: str = ""
     preload: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     prologue: tuple[str, ...] = ()
+    network: bool | None = None
 
 
 class IdleAction(enum.Enum):

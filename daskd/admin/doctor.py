@@ -78,17 +78,19 @@ def examine(config_file: Path | None, state_dir: Path | None) -> list[Finding]:
 
 def _program() -> Iterator[Finding]:
     try:
-        drivers = installed()
-    except (ImportError, AttributeError) as error:
+        found = installed()
+    except AttributeError as error:
         yield Finding(
             Level.FAIL, "daskd", f"a driver can't be loaded: {error}", "install it anew, or remove its package"
         )
         return
-    if "local" in drivers:
-        yield Finding(Level.OK, "daskd", f"{__version__}, drivers: {', '.join(drivers)}")
+    if "local" in found.drivers:
+        yield Finding(Level.OK, "daskd", f"{__version__}, drivers: {', '.join(found.drivers)}")
     else:
         mend = "install daskd by pip, which registers it: pip install 'daskd[daemon]'"
         yield Finding(Level.FAIL, "daskd", "the driver 'local' is not installed", mend)
+    for name, words in found.broken.items():
+        yield Finding(Level.WARN, f"driver {name}", words)
 
 
 def _kernel() -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Protocol
 
 from daskd.model.cluster import Cluster
@@ -18,8 +18,11 @@ class Control(Protocol):
         """Drivers by name."""
         ...
 
-    async def check_owner(self, who: Identity) -> None:
-        """See that clusters of that user can run here; raises NotAllowed, with the mend, when they can't."""
+    async def check_owner(self, who: Identity, drivers: Collection[str] = ()) -> None:
+        """See that clusters of that user can run here and use these drivers.
+
+        Raises NotAllowed, with the mend, when they can't.
+        """
         ...
 
     def wake(self, uid: str) -> None:

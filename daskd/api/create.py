@@ -98,7 +98,11 @@ def build_spec(
     if problems:
         raise invalid(problems)
     check_counts([(group.name, group.n_workers) for group in groups], bounds)
-    return spec.model_copy(update={"groups": groups})
+    network = spec.scheduler.network
+    if network is None:
+        network = any(drivers[group.driver].elsewhere for group in groups)
+    scheduler = spec.scheduler.model_copy(update={"network": network})
+    return spec.model_copy(update={"groups": groups, "scheduler": scheduler})
 
 
 def adaptive_problems(group: WorkerGroupSpec, bounds: Bounds) -> list[Problem]:

@@ -43,11 +43,11 @@ async def record_cluster(services: Services, caller: Caller, request: pb.CreateC
         When the caller has a live cluster of that name.
     """
     check_may_create(caller)
-    await services.control.check_owner(caller.identity)
     if not _REQUEST_ID.fullmatch(request.request_id):
         words = "a request id has at most 64 printable ASCII characters: make another, such as a UUID"
         raise InvalidArgument(words, facts={"field": "request_id"}, problems=[Problem("request_id", words)])
     spec = _checked_spec(services, caller, request)
+    await services.control.check_owner(caller.identity, {group.driver for group in spec.groups})
     if request.validate_only:
         return await _would_be(services, caller, request.name, spec)
     cluster, created = await services.to_its_end(_record(services, caller, request, spec))

@@ -71,6 +71,8 @@ def _sparse_scheduler(message: pb.SchedulerSpec) -> dict[str, Any]:
     sparse.update({name: tuple(value) for name, value in _set_fields(message, "preload", "prologue").items()})
     if message.HasField("options"):
         sparse["options"] = plain(message.options)
+    if message.HasField("network"):
+        sparse["network"] = message.network
     return sparse
 
 
@@ -160,6 +162,7 @@ def _scheduler_spec_message(scheduler: SchedulerSpec) -> pb.SchedulerSpec:
         preload=scheduler.preload,
         options=struct(scheduler.options) if scheduler.options else None,
         prologue=scheduler.prologue,
+        network=scheduler.network,
     )
 
 

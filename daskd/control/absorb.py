@@ -63,7 +63,7 @@ def _adopt_heard(ledger: Ledger, view: View) -> None:
 
 def _is_news(view: View, instance: Instance, now: float) -> bool:
     # a listing says nothing about what was launched after it was begun, nor one of before the clock was set back
-    return max(instance.created, instance.launched or 0.0) < view.observed <= now
+    return max(instance.created, instance.launched or 0.0) < view.listing(instance).begun <= now
 
 
 def _is_heard(view: View, instance: Instance) -> bool:
@@ -116,7 +116,8 @@ def _adopt(ledger: Ledger, instance: Instance) -> None:
 
 def _missing(ledger: Ledger, view: View, instance: Instance, end: End, now: float) -> None:
     """It is not there. A node lives on as given up until it is fenced, lest it join when another took its place."""
-    if view.observed < max(instance.created, instance.launched or 0.0) + view.settle:
+    listing = view.listing(instance)
+    if listing.begun < max(instance.created, instance.launched or 0.0) + listing.settle:
         return
     if instance.record is not Record.ABANDONED:
         words = f"{instance.id}, which may have been launched, was not found"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from daskd.crashpoints import reached
-from daskd.drivers.protocol import Batch, Driver, Member, Outcome, Payload, Result
+from daskd.drivers.protocol import Batch, Member, Outcome, Payload, Result
 from daskd.measures import MEASURES
 from daskd.model.cluster import Cause, Cluster, End, Handle, Instance, Record, Role, State
 from daskd.model.names import new_instance_id
@@ -19,6 +19,7 @@ from daskd.model.spec import WorkerGroupSpec
 from daskd.security.vault import Vault
 
 from . import failures
+from .cluster_sites import HOME, drivers_of
 from .ledger import Ledger
 from .link import LinkError
 from .plan import Action, Cancel, LaunchNodes, LaunchScheduler, Retire, Terminate
@@ -36,17 +37,14 @@ class Acts:
     ----------
     reconciler
         Whose hands.
-    driver
-        The driver of the reconciler's site.
     vault
         Where the clusters' credentials are.
     """
 
-    def __init__(self, reconciler: Reconciler, driver: Driver, vault: Vault) -> None:
+    def __init__(self, reconciler: Reconciler, vault: Vault) -> None:
         self._of = reconciler
-        self._driver = driver
         self._vault = vault
-        self._staged = False
+        self._staged: set[str] = set()
 
     async def perform(self, cluster: Cluster, action: Action) -> None:
         """Do it."""
@@ -66,19 +64,32 @@ class Acts:
     async def clean_up(self, cluster: Cluster) -> None:
         """Nothing of the cluster runs any more: remove its keys, scratch files and links; logs stay."""
         reached("end.recorded")
-        for instance in await self._of.store.instances(cluster.uid, include_ended=True):
-            link = self._of.site.link_path(instance.handle) if instance.role is Role.SCHEDULER else None
-            if link is not None:
-                link.unlink(missing_ok=True)
-        await self._of.site.unstage(cluster.uid)
+        instances = await self._of.store.instances(cluster.uid, include_ended=True)
+        used = drivers_of(cluster, instances)
+        await self._of.sites.hold(used)
+        for instance in instances:
+            if instance.role is Role.SCHEDULER:
+                link = self._of.sites.of(instance.handle.driver).link_path(instance.handle)
+                if link is not None:
+                    link.unlink(missing_ok=True)
+        there = [driver for driver in used if self._of.sites.has(driver)]
+        for driver in there:
+            await self._of.sites.of(driver).unstage(cluster.uid)
         reached("end.unstaged")
-        await self._vault.forget(cluster.uid)
+        if there == used:
+            # else what is left is removed at a later start: the credentials tell of it
+            await self._vault.forget(cluster.uid)
 
     async def _launch(self, cluster: Cluster, group: WorkerGroupSpec | None, count: int, address: str) -> None:
-        await self._stage(cluster)
+        driver = group.driver if group else HOME
+        if not self._of.sites.has(driver):
+            await self._cannot(cluster, group, self._of.sites.trouble(driver))
+            return
+        site = self._of.sites.of(driver)
+        await self._stage(cluster, driver)
         reached("launch.staged")
         batch = self._batch(cluster, group, count, address)
-        handles = await self._of.site.prepare(batch)
+        handles = await site.prepare(batch)
         now = time.time()
         intents = [
             self._intent(batch, member, handle, now) for member, handle in zip(batch.members, handles, strict=True)
@@ -89,21 +100,30 @@ class Acts:
             instances=intents,
         )
         reached("launch.intended")
-        outcomes = await self._submit(batch, handles)
+        outcomes = await self._submit(driver, batch, handles)
         reached("launch.launched")
         await self._record(cluster, intents, outcomes)
         reached("launch.recorded")
 
-    async def _stage(self, cluster: Cluster) -> None:
-        if self._staged:
+    async def _cannot(self, cluster: Cluster, group: WorkerGroupSpec | None, words: str) -> None:
+        """A system that can't be used now is a failure to launch like any other: told, and tried again later."""
+        assert group is not None  # without the scheduler's own driver there is no reconciler
+        ledger = Ledger(cluster, tuple(self._of.instances.values()))
+        ledger.tell("LAUNCH_REFUSED", words, driver=group.driver)
+        failures.count_failure(ledger, group.name, words, time.time())
+        failures.give_up_if_hopeless(ledger, group.name, bound=self._of.settings.max_launch_failures)
+        await self._of.settle(cluster, ledger)
+
+    async def _stage(self, cluster: Cluster, driver: str) -> None:
+        if driver in self._staged:
             return
         credentials = await self._vault.credentials(cluster.uid)
         secret = {"ca.pem": credentials.ca.encode()}
         for role in ("scheduler", "worker"):
             secret[f"{role}.pem"] = credentials.certificates[role].encode()
             secret[f"{role}.key"] = credentials.keys[role].encode()
-        await self._of.site.stage(Payload(cluster.uid, secret))
-        self._staged = True
+        await self._of.sites.of(driver).stage(Payload(cluster.uid, secret))
+        self._staged.add(driver)
 
     def _batch(self, cluster: Cluster, group: WorkerGroupSpec | None, count: int, address: str) -> Batch:
         first = cluster.next_ordinal
@@ -138,14 +158,14 @@ class Acts:
             created=now,
         )
 
-    async def _submit(self, batch: Batch, handles: Sequence[Handle]) -> list[Outcome]:
+    async def _submit(self, driver: str, batch: Batch, handles: Sequence[Handle]) -> list[Outcome]:
         timeout = self._of.settings.driver_timeout
         try:
-            return await asyncio.wait_for(self._of.site.launch(batch, handles), timeout)
+            return await asyncio.wait_for(self._of.sites.of(driver).launch(batch, handles), timeout)
         except (asyncio.TimeoutError, TimeoutError):
             words = f"the driver did not answer within {timeout:g} s"
         except Exception as error:  # whatever a driver raises, the launch may have taken place
-            log.exception("a launch went wrong", driver=self._driver.name)
+            log.exception("a launch went wrong", driver=driver)
             words = str(error) or repr(error)
         MEASURES.count("driver_failures", "launch")
         return [Outcome(handle, Result.UNSURE, words) for handle in handles]
@@ -185,7 +205,7 @@ class Acts:
                 intent.id, record=Record.REFUSED, state=State.ENDED, end=end, ended=now, words=outcome.words
             )
         intent, outcome = refused[0]
-        told = f"the driver {self._driver.name!r} refused: {outcome.words}"
+        told = f"the driver {intent.handle.driver!r} refused: {outcome.words}"
         ledger.tell("LAUNCH_REFUSED", told, instance=intent.id, count=len(refused))
         if intent.role is Role.SCHEDULER:
             failures.scheduler_refused(ledger, self._of.settings, told, lasting=outcome.lasting, now=now)
@@ -269,18 +289,29 @@ class Acts:
         reached("terminate.intended")
         if action.force:
             self._of.forced.update({instance.id: now for instance in chosen})
-        handles = [instance.handle for instance in chosen]
-        timeout = self._of.settings.driver_timeout
-        try:
-            outcomes = await asyncio.wait_for(self._of.site.terminate(handles, force=action.force), timeout)
-        except Exception as error:  # asked again, with force, until it is seen to have ended
-            log.exception("an end could not be asked for", driver=self._driver.name)
-            MEASURES.count("driver_failures", "terminate")
-            outcomes = [Outcome(handle, Result.UNSURE, str(error) or repr(error)) for handle in handles]
+        by_driver: dict[str, list[Handle]] = {}
+        for instance in chosen:
+            by_driver.setdefault(instance.handle.driver, []).append(instance.handle)
+        outcomes = [
+            outcome
+            for driver, handles in by_driver.items()
+            for outcome in await self._ask_to_end(driver, handles, force=action.force)
+        ]
         reached("terminate.asked")
         unwilling = [outcome for outcome in outcomes if outcome.result in (Result.REFUSED, Result.UNSURE)]
         if unwilling:
             await self._told_of(unwilling)
+
+    async def _ask_to_end(self, driver: str, handles: list[Handle], *, force: bool) -> list[Outcome]:
+        if not self._of.sites.has(driver):
+            return [Outcome(handle, Result.UNSURE, f"the driver {driver!r} can't be used now") for handle in handles]
+        timeout = self._of.settings.driver_timeout
+        try:
+            return await asyncio.wait_for(self._of.sites.of(driver).terminate(handles, force=force), timeout)
+        except Exception as error:  # asked again, with force, until it is seen to have ended
+            log.exception("an end could not be asked for", driver=driver)
+            MEASURES.count("driver_failures", "terminate")
+            return [Outcome(handle, Result.UNSURE, str(error) or repr(error)) for handle in handles]
 
     async def end_again(self, ids: Sequence[str]) -> None:
         """Ask for the end of what was to end when the daemon ended: it may have died before it asked.

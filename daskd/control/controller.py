@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
 from typing import Any
 
 import structlog
 
-from daskd.drivers.protocol import Driver, Site
+from daskd.drivers.protocol import Site
 from daskd.model.cluster import Cluster
 from daskd.model.errors import ClusterNotRunning, DaskdError, NotAllowed, SchedulerUnreachable
 from daskd.model.identity import Identity
@@ -18,6 +18,7 @@ from daskd.store import Store
 
 from .acts import Acts
 from .census import Census, census
+from .cluster_sites import HOME, ClusterSites
 from .idle import IdleWatch
 from .leftovers import clear_leftovers
 from .link import HubState, Link, LinkError
@@ -40,10 +41,8 @@ class Controller:
 
     Parameters
     ----------
-    driver
-        Where instances are launched.
     open_site
-        Opens the driver as the user of that uid.
+        Opens a driver as the user of that uid.
     daemon_uid
         The daemon's own: its site is observed always, for on it everything that bears the daemon's mark shows.
     drivers
@@ -56,8 +55,7 @@ class Controller:
         self,
         *,
         store: Store,
-        driver: Driver,
-        open_site: Callable[[int], Awaitable[Site]],
+        open_site: Callable[[str, int], Awaitable[Site]],
         daemon_uid: int,
         drivers: Mapping[str, DriverInfo],
         vault: Vault,
@@ -66,7 +64,6 @@ class Controller:
     ) -> None:
         self.drivers = drivers
         self._store = store
-        self._driver = driver
         self._daemon_uid = daemon_uid
         self._vault = vault
         self._settings = settings
@@ -84,7 +81,7 @@ class Controller:
                 await self.created(cluster)
             except (DaskdError, OSError) as error:
                 log.error("a cluster can't be taken up", cluster=cluster.uid, owner=cluster.owner, error=str(error))
-        await self._sites.hold(self._daemon_uid)
+        await self._sites.hold(HOME, self._daemon_uid)
         self._spawn(clear_leftovers(self._store, self._sites.of, self._vault), "leftovers")
         self._spawn(IdleWatch(self._store, self._idle_since, self.wake).run(), "idle time-outs")
         self._retention = Retention(self._store, self._sites.of, self._keep)
@@ -122,25 +119,24 @@ class Controller:
 
     async def created(self, cluster: Cluster) -> None:
         """Start the reconciler of a cluster."""
-        owned = await self._sites.hold(cluster.owner_uid)
+        sites = ClusterSites(cluster.uid, cluster.owner_uid, self._sites)
+        await sites.hold([HOME])
         if cluster.uid in self._tasks:
-            self._sites.release(cluster.owner_uid)
+            sites.leave()
             return
         reconciler = Reconciler(
             cluster.uid,
             store=self._store,
-            site=owned.site,
-            observer=owned.observer,
+            sites=sites,
             settings=self._settings,
-            acts=lambda of: Acts(of, self._driver, self._vault),
+            acts=lambda of: Acts(of, self._vault),
         )
         self._reconcilers[cluster.uid] = reconciler
         task = asyncio.create_task(reconciler.run(), name=f"reconciler of {cluster.uid}")
         self._tasks[cluster.uid] = task
-        task.add_done_callback(lambda done: self._ended(cluster.uid, cluster.owner_uid, done))
+        task.add_done_callback(lambda done: self._ended(cluster.uid, done))
 
-    def _ended(self, uid: str, owner_uid: int, task: asyncio.Task[None]) -> None:
-        self._sites.release(owner_uid)
+    def _ended(self, uid: str, task: asyncio.Task[None]) -> None:
         self._reconcilers.pop(uid, None)
         self._tasks.pop(uid, None)
         if not task.cancelled() and (error := task.exception()):
@@ -156,18 +152,19 @@ class Controller:
         live = await self._store.live()
         return {instance.id for cluster in live for instance in await self._store.instances(cluster.uid)}
 
-    async def check_owner(self, who: Identity) -> None:
-        """See that clusters of that user can run here.
+    async def check_owner(self, who: Identity, drivers: Collection[str] = ()) -> None:
+        """See that clusters of that user can run here, and that the user can use these drivers.
 
         Raises
         ------
         NotAllowed
             When they can't; the words say why and what to do.
         """
-        site = await self._sites.of(who.uid)
-        health = await site.check()
-        if not health.usable:
-            raise NotAllowed(health.words, facts={"user": who.name})
+        for driver in dict.fromkeys([HOME, *drivers]):
+            site = await self._sites.of(driver, who.uid)
+            health = await site.check()
+            if not health.usable:
+                raise NotAllowed(health.words, facts={"user": who.name, "driver": driver})
 
     async def _idle_since(self, uid: str) -> float | None:
         state = await self._state(uid, last=False)

@@ -11,11 +11,13 @@ from daskd.model.errors import DaskdError
 from daskd.security.vault import Vault
 from daskd.store import Store
 
+from .cluster_sites import drivers_of
+
 log = structlog.get_logger(__name__)
 
 
-async def clear_leftovers(store: Store, site_of: Callable[[int], Awaitable[Site]], vault: Vault) -> None:
-    """Clean up what has credentials and does not live; `site_of` answers with the site of the user of that uid.
+async def clear_leftovers(store: Store, site_of: Callable[[str, int], Awaitable[Site]], vault: Vault) -> None:
+    """Clean up what has credentials and does not live; `site_of` answers with a driver's site as that uid's user.
 
     A cluster's end is recorded before it is cleaned up, and one that has ended gets no reconciler any more.
     Credentials go last, so that they tell of what is left.
@@ -29,8 +31,8 @@ async def clear_leftovers(store: Store, site_of: Callable[[int], Awaitable[Site]
         try:
             # one without a record is forgotten, and with it its files: records go last
             if (cluster := await store.get(uid)) is not None:
-                site = await site_of(cluster.owner_uid)
-                await site.unstage(uid)
+                for driver in drivers_of(cluster, await store.instances(uid, include_ended=True)):
+                    await (await site_of(driver, cluster.owner_uid)).unstage(uid)
             await vault.forget(uid)
         except (DaskdError, OSError) as error:
             log.error("what an ended cluster left could not be removed; the next start tries again", error=str(error))

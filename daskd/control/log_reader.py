@@ -22,7 +22,7 @@ class LogReader:
     Parameters
     ----------
     site_of
-        The site of the user of that uid.
+        A driver's site as the user of that uid.
     scheduler, worker
         The scheduler's only; one worker's only, by its name or its instance's id; neither: all.
     tail
@@ -34,7 +34,7 @@ class LogReader:
     def __init__(
         self,
         store: Store,
-        site_of: Callable[[int], Awaitable[Site]],
+        site_of: Callable[[str, int], Awaitable[Site]],
         cluster: Cluster,
         *,
         scheduler: bool,
@@ -106,7 +106,7 @@ class LogReader:
     async def _lines(self, instance: Instance) -> AsyncIterator[list[LogLine]]:
         source = instance.group or "scheduler"
         cursor = self._cursors.get(instance.id, "")
-        site = await self._site_of(self._cluster.owner_uid)
+        site = await self._site_of(instance.handle.driver, self._cluster.owner_uid)
         async for chunk in site.logs(instance.handle, cursor, self._since):
             self._cursors[instance.id] = chunk.cursor
             yield [LogLine(seconds, instance.id, source, instance.workers, text) for seconds, text in chunk.lines]

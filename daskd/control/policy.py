@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from daskd.model import adaptive as words
 from daskd.model.cluster import Adaptive, Cluster, State, Unplaceable
@@ -17,6 +18,10 @@ from .view import View
 
 TOLD = frozenset({words.Reason.NO_WORD, words.Reason.AT_MAXIMUM, words.Reason.KEPT_DATA})
 """What is an event though the target stays. Of the rest (a lull, a graph that is taken in) the record alone tells."""
+
+
+UNSTATED = 60.0
+"""Seconds that a start is taken to take by a driver that can't be asked."""
 
 
 def interval_of(cluster: Cluster, settings: Settings) -> float | None:
@@ -81,7 +86,12 @@ def remember(ledger: Ledger, memory: words.Memory) -> None:
 
 
 def apply(
-    ledger: Ledger, view: View, snapshot: words.Snapshot | None, memory: words.Memory, start_s: float, now: float
+    ledger: Ledger,
+    view: View,
+    snapshot: words.Snapshot | None,
+    memory: words.Memory,
+    starts: Mapping[str, float],
+    now: float,
 ) -> tuple[Chosen, words.Memory]:
     """Decide, and put the decision into the record.
 
@@ -91,8 +101,8 @@ def apply(
         The scheduler's facts; None when there are none that can be trusted.
     memory
         What the last decision left.
-    start_s
-        Seconds that the driver says a start takes.
+    starts
+        Seconds that each driver says a start takes, by its name.
 
     Returns
     -------
@@ -101,7 +111,11 @@ def apply(
     """
     cluster = ledger.cluster
     here = [group for group in cluster.groups if not group.removing]
-    groups = [_group(spec, group, view.settings, start_s) for group in here if (spec := cluster.spec.group(group.name))]
+    groups = [
+        _group(spec, group, view.settings, starts.get(spec.driver, UNSTATED))
+        for group in here
+        if (spec := cluster.spec.group(group.name))
+    ]
     names = {group.name for group in groups}
     instances = [candidate(n, view) for n in view.nodes if n.group in names and n.state is not State.ENDED]
     decision = decide(effective(cluster, view.settings), groups, snapshot, instances, memory, now)

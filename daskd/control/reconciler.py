@@ -11,7 +11,6 @@ from contextlib import suppress
 
 import structlog
 
-from daskd.drivers.protocol import Site
 from daskd.measures import MEASURES
 from daskd.model import adaptive
 from daskd.model.cluster import Cluster, Instance, Record, Role, State
@@ -22,11 +21,11 @@ from daskd.store import Store
 from . import policy
 from .absorb import absorb
 from .acts import Acts
+from .cluster_sites import ClusterSites, drivers_of
 from .hub import Hub
 from .ledger import Ledger
 from .link import Link
 from .merge import merge
-from .observer import Observer
 from .plan import Chosen, decide
 from .settings import Settings
 from .tails import tails_of
@@ -47,8 +46,8 @@ class Reconciler:
     ----------
     uid
         The cluster.
-    on_end
-        Called once it has ended.
+    sites
+        The systems that it uses.
     """
 
     def __init__(
@@ -56,28 +55,25 @@ class Reconciler:
         uid: str,
         *,
         store: Store,
-        site: Site,
-        observer: Observer,
+        sites: ClusterSites,
         settings: Settings,
         acts: Callable[[Reconciler], Acts],
     ) -> None:
         self.uid = uid
         self.store = store
-        self.site = site
+        self.sites = sites
         self.settings = settings
         self.hub: Hub | None = None
         self.instances: dict[str, Instance] = {}
         self.asked: dict[str, float] = {}
         self.refused: dict[str, float] = {}
         self.forced: dict[str, float] = {}
-        self._observer = observer
         self._acts = acts(self)
         self._wake = asyncio.Event()
         self._memory: adaptive.Memory | None = None
         self._loaded = False
         self._decided = 0.0
         self._remembered = 0.0
-        self._acted_after = 0
         self._began = time.time()
 
     def wake(self) -> None:
@@ -97,14 +93,15 @@ class Reconciler:
 
     async def leave(self) -> None:
         """Stop looking; nothing is ended."""
-        self._observer.forget(self.uid)
+        self.sites.leave()
         if self.hub is not None:
             await self.hub.close()
             self.hub = None
 
-    async def _load(self) -> None:
+    async def _load(self, cluster: Cluster) -> None:
         for instance in await self.store.instances(self.uid):
             self.instances[instance.id] = instance
+        await self.sites.hold(drivers_of(cluster, self.instances.values()))
         # the daemon ended between the intent and the driver's answer
         unsure = [
             dataclasses.replace(instance, record=Record.UNSURE)
@@ -140,8 +137,9 @@ class Reconciler:
         if cluster is None:
             return True, 0.0
         if not self._loaded:
-            await self._load()
+            await self._load(cluster)
             self._loaded = True
+        await self.sites.hold(drivers_of(cluster, self.instances.values()))
         await self._listen(cluster)
         view = await self._view(cluster)
         now = time.time()
@@ -159,14 +157,13 @@ class Reconciler:
                 await self._acts.perform(cluster, action)
         finally:
             if plan.actions:
-                self._acted_after = self._observer.asked
-                self._observer.nudge()
+                self.sites.acted(drivers_of(cluster, self.instances.values()))
         self._watch(hurry=plan.again < 5.0 or bool(plan.actions))
         return False, min(plan.again, again)
 
     async def _listen(self, cluster: Cluster) -> None:
         scheduler = next((i for i in self.instances.values() if i.role is Role.SCHEDULER), None)
-        path = self.site.link_path(scheduler.handle) if scheduler else None
+        path = self.sites.of(scheduler.handle.driver).link_path(scheduler.handle) if scheduler else None
         if self.hub is not None and (scheduler is None or self.hub.link.instance != scheduler.id):
             await self.hub.close()
             self.hub = None
@@ -177,7 +174,7 @@ class Reconciler:
             self.hub.want_snapshots(policy.interval_of(cluster, self.settings) if wanted else None)
 
     async def _view(self, cluster: Cluster) -> View:
-        number, begun, seen = self._observer.last(self.uid)
+        seen, listings = self.sites.observed()
         ended = [
             self.instances[key]
             for key, observation in seen.items()
@@ -187,12 +184,10 @@ class Reconciler:
             cluster=cluster,
             instances=tuple(self.instances.values()),
             settings=self.settings,
-            # what was listed before the last act says nothing of it
-            observations=seen if number > self._acted_after else {},
-            observed=begun,
-            settle=self.site.capabilities.settle_s,
+            observations=seen,
+            listings=listings,
             hub=self.hub.view if self.hub is not None else HubView(),
-            tails=await tails_of(self.site, ended),
+            tails=await tails_of(self.sites.of, ended),
             refused=self.refused,
             forced=self.forced,
             asked=self.asked,
@@ -203,7 +198,7 @@ class Reconciler:
             cluster=cluster,
             instances=tuple(self.instances.values()),
             settings=view.settings,
-            observed=view.observed,
+            listings=view.listings,
             hub=view.hub,
             refused=self.refused,
             forced=self.forced,
@@ -228,7 +223,7 @@ class Reconciler:
             return Chosen(groups=frozenset(ledger.cluster.adaptive_groups)), interval
         if self._memory is None:
             self._memory = policy.remembered(ledger.cluster)
-        start_s = self.site.capabilities.start_s
+        start_s = self.sites.start_s
         chosen, self._memory = policy.apply(ledger, view, snapshot, self._memory, start_s, now)
         self._decided = now
         if snapshot is not None and snapshot.more_work and now - self._remembered > REMEMBER_EVERY:
@@ -264,5 +259,4 @@ class Reconciler:
         return cluster
 
     def _watch(self, *, hurry: bool) -> None:
-        handles = {key: instance.handle for key, instance in self.instances.items()}
-        self._observer.watch(self.uid, handles, self.wake, hurry=hurry)
+        self.sites.watch(self.instances.values(), self.wake, hurry=hurry)

@@ -14,6 +14,8 @@ from daskd.model.cluster import Cluster
 from daskd.model.errors import DaskdError
 from daskd.store import ClusterQuery, Store
 
+from .cluster_sites import drivers_of
+
 log = structlog.get_logger(__name__)
 
 EVERY = 3600.0
@@ -36,7 +38,7 @@ class Retention:
     Parameters
     ----------
     site_of
-        The site of the user of that uid.
+        A driver's site as the user of that uid.
 
     Attributes
     ----------
@@ -44,7 +46,7 @@ class Retention:
         May be changed at any time.
     """
 
-    def __init__(self, store: Store, site_of: Callable[[int], Awaitable[Site]], keep: Keep) -> None:
+    def __init__(self, store: Store, site_of: Callable[[str, int], Awaitable[Site]], keep: Keep) -> None:
         self._store = store
         self._site_of = site_of
         self.keep = keep
@@ -86,8 +88,9 @@ class Retention:
 
     async def _files_of(self, cluster: Cluster) -> bool:
         try:
-            site = await self._site_of(cluster.owner_uid)
-            await site.forget(cluster.uid)
+            for driver in drivers_of(cluster, await self._store.instances(cluster.uid, include_ended=True)):
+                site = await self._site_of(driver, cluster.owner_uid)
+                await site.forget(cluster.uid)
         except (DaskdError, OSError) as error:
             log.warning("an ended cluster's files can't be removed", cluster=cluster.uid, error=str(error))
             return False

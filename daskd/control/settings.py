@@ -41,6 +41,8 @@ class Settings:
         The policy's parameters where a user gave none.
     held_seconds, held_memory_share
         Bounds on lost clients' work where a spec gives none.
+    contact_host
+        Name or address by which other machines reach this one; empty: found out by the scheduler.
     """
 
     start_timeout: float = 60.0
@@ -61,6 +63,7 @@ class Settings:
     held_memory_share: float = 0.5
     log_max_bytes: int = 10 * 1024 * 1024
     log_files: int = 5
+    contact_host: str = ""
 
     def runtime(self, spec: ClusterSpec) -> RuntimeSettings:
         """What the runtimes of a cluster with this spec are told."""
@@ -73,4 +76,5 @@ class Settings:
             held_memory_share=self.held_memory_share if held.memory_share is None else held.memory_share,
             log_max_bytes=self.log_max_bytes,
             log_files=self.log_files,
+            contact_host=self.contact_host,
         )

@@ -1,4 +1,4 @@
-"""Every owner's site: the system as that user uses it, observed while the user has clusters."""
+"""Every owner's sites: each system as that user uses it, observed while the user has clusters on it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class OwnedSite:
-    """One owner's site, who observes it, and how many clusters need that."""
+    """One owner's site of a driver, who observes it, and how many clusters need that."""
 
+    driver: str
     site: Site
     observer: Observer
     holders: int = 0
@@ -30,12 +31,12 @@ class OwnedSite:
 
 
 class Sites:
-    """The sites of all owners, by uid.
+    """The sites of all owners, by driver and uid.
 
     Parameters
     ----------
     open_site
-        Opens an owner's site, which starts nothing there.
+        Opens a driver's site as the user of that uid, which starts nothing there.
     known
         Ids of all instances that the store has live rows of, whoever's: what bears none of them is a stray.
 
@@ -47,7 +48,7 @@ class Sites:
 
     def __init__(
         self,
-        open_site: Callable[[int], Awaitable[Site]],
+        open_site: Callable[[str, int], Awaitable[Site]],
         settings: Settings,
         known: Callable[[], Awaitable[set[str]]],
     ) -> None:
@@ -55,38 +56,38 @@ class Sites:
         self.settings = settings
         self._known = known
         self._started = time.time()
-        self._owned: dict[int, OwnedSite] = {}
-        self._opening = asyncio.Lock()
+        self._owned: dict[tuple[str, int], OwnedSite] = {}
+        self._opening: dict[str, asyncio.Lock] = {}
         self._weighing: set[asyncio.Task[None]] = set()
 
-    async def of(self, owner_uid: int) -> Site:
-        """An owner's site.
+    async def of(self, driver: str, owner_uid: int) -> Site:
+        """An owner's site of a driver.
 
         Raises
         ------
         NotAllowed
-            When this daemon can run nothing as that user.
+            When this daemon can run nothing there as that user.
         """
-        return (await self._find(owner_uid)).site
+        return (await self._find(driver, owner_uid)).site
 
-    async def hold(self, owner_uid: int) -> OwnedSite:
-        """An owner's site, observed until it is released as often as it was held.
+    async def hold(self, driver: str, owner_uid: int) -> OwnedSite:
+        """An owner's site of a driver, observed until it is released as often as it was held.
 
         Raises
         ------
         NotAllowed
-            When this daemon can run nothing as that user.
+            When this daemon can run nothing there as that user.
         """
-        owned = await self._find(owner_uid)
+        owned = await self._find(driver, owner_uid)
         owned.holders += 1
         if owned.observing is None:
-            owned.observing = asyncio.create_task(owned.observer.run(), name=f"observer of uid {owner_uid}")
+            name = f"observer of {driver!r} as uid {owner_uid}"
+            owned.observing = asyncio.create_task(owned.observer.run(), name=name)
             owned.observing.add_done_callback(_observer_done)
         return owned
 
-    def release(self, owner_uid: int) -> None:
-        """One cluster of that owner needs it no more."""
-        owned = self._owned[owner_uid]
+    def release(self, owned: OwnedSite) -> None:
+        """One cluster needs it no more."""
         owned.holders -= 1
         if not owned.holders and owned.observing is not None:
             owned.observing.cancel()
@@ -99,16 +100,18 @@ class Sites:
                 await end([owned.observing])
             await owned.site.close()
 
-    async def _find(self, owner_uid: int) -> OwnedSite:
-        async with self._opening:
-            if owner_uid not in self._owned:
-                site = await self._open_site(owner_uid)
+    async def _find(self, driver: str, owner_uid: int) -> OwnedSite:
+        key = (driver, owner_uid)
+        # a system that is slow to open holds up nobody who uses another
+        async with self._opening.setdefault(driver, asyncio.Lock()):
+            if key not in self._owned:
+                site = await self._open_site(driver, owner_uid)
                 strays = Strays(self.settings.orphan_grace, self._started)
                 observer = Observer(
                     site, lambda seen: self._saw_strays(site, strays, seen), self.settings.driver_timeout
                 )
-                self._owned[owner_uid] = OwnedSite(site, observer)
-            return self._owned[owner_uid]
+                self._owned[key] = OwnedSite(driver, site, observer)
+            return self._owned[key]
 
     def _saw_strays(self, site: Site, strays: Strays, snapshot: Snapshot) -> None:
         if not snapshot.strays:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -16,12 +16,18 @@ MOST_CHARACTERS = 3000
 log = structlog.get_logger(__name__)
 
 
-async def tails_of(site: Site, instances: Iterable[Instance]) -> dict[str, str]:
-    """The last lines of each instance's log, by id; those whose log can't be read are left out."""
+async def tails_of(site_of: Callable[[str], Site], instances: Iterable[Instance]) -> dict[str, str]:
+    """The last lines of each instance's log, by id; those whose log can't be read are left out.
+
+    Parameters
+    ----------
+    site_of
+        The site of a driver, by its name.
+    """
     tails = {}
     for instance in instances:
         try:
-            tails[instance.id] = await tail_of(site, instance)
+            tails[instance.id] = await tail_of(site_of(instance.handle.driver), instance)
         except Exception as error:  # a driver's error here must not hide the end that it should explain
             log.warning("a log could not be read", instance=instance.id, error=str(error))
     return tails

@@ -39,6 +39,22 @@ class HubView:
 
 
 @dataclass(frozen=True, slots=True)
+class Listing:
+    """What there is to know of a driver's last listing.
+
+    Attributes
+    ----------
+    begun
+        When it was begun, unix seconds; 0: there was none since this cluster's last act.
+    settle
+        Seconds after a launch within which what it lacks may still turn up.
+    """
+
+    begun: float = 0.0
+    settle: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """A cluster and all that is known of it.
 
@@ -47,11 +63,9 @@ class View:
     instances
         Those that have not ended.
     observations
-        By instance id; from a listing begun after this cluster's last act.
-    observed
-        When that listing was begun, unix seconds.
-    settle
-        Seconds after a launch within which what a listing lacks may still turn up.
+        By instance id; from listings begun after this cluster's last act.
+    listings
+        Those listings, by driver.
     tails
         The last lines of the logs of instances that ended, by id.
     refused, forced, asked
@@ -62,13 +76,16 @@ class View:
     instances: tuple[Instance, ...]
     settings: Settings
     observations: Mapping[str, Observation] = field(default_factory=dict)
-    observed: float = 0.0
-    settle: float = 0.0
+    listings: Mapping[str, Listing] = field(default_factory=dict)
     hub: HubView = HubView()
     tails: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, float] = field(default_factory=dict)
     forced: Mapping[str, float] = field(default_factory=dict)
     asked: Mapping[str, float] = field(default_factory=dict)
+
+    def listing(self, instance: Instance) -> Listing:
+        """The last listing of the instance's driver."""
+        return self.listings.get(instance.handle.driver, Listing())
 
     @property
     def scheduler(self) -> Instance | None:

@@ -120,7 +120,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeSettings:
-    """What the daemon's configuration says to every runtime; times in seconds, sizes in bytes."""
+    """What the daemon's configuration says to every runtime; times in seconds, sizes in bytes.
+
+    `contact_host`: name or address by which other machines reach this one; empty: to be found out.
+    """
 
     grace: float
     join_timeout: float
@@ -129,6 +132,7 @@ class RuntimeSettings:
     held_memory_share: float
     log_max_bytes: int
     log_files: int
+    contact_host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,12 +213,15 @@ class Surroundings:
         Its folder for sockets; gone after a reboot.
     units
         What runs on this machine is to have systemd units of its own, for the daemon is one itself.
+    settings
+        The administrator's `[drivers.NAME]`, an instance of `Driver.settings`; None: all defaults.
     """
 
     state_id: str
     state_dir: Path
     runtime_dir: Path
     units: bool = False
+    settings: BaseModel | None = None
 
 
 class Site(Protocol):
@@ -262,11 +269,23 @@ class Site(Protocol):
 
 
 class Driver(Protocol):
-    """One system; no connection, no state."""
+    """One system; no connection, no state.
+
+    Attributes
+    ----------
+    options
+        The model of what a group may ask of it.
+    settings
+        The model of the administrator's `[drivers.NAME]`.
+    elsewhere
+        Whether its instances may run on other machines than the daemon's.
+    """
 
     name: str
     description: str
     options: type[BaseModel]
+    settings: type[BaseModel]
+    elsewhere: bool
 
     def validate(self, group: WorkerGroupSpec, who: Identity) -> list[Problem]:
         """What is wrong with a group, in the user's words, each with its field. Asks the system nothing."""

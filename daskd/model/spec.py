@@ -140,12 +140,15 @@ class SchedulerSpec(_Frozen):
         More keyword arguments of its class.
     prologue
         Lines of shell that run before it.
+    network
+        Whether other machines can reach it; None: not decided yet, as in a request.
     """
 
     placement: Placement = Placement.PROCESS
     preload: Preload = ()
     options: Options = Field(default_factory=dict)
     prologue: Prologue = ()
+    network: bool | None = None
 
 
 class WorkerGroupSpec(_Frozen):

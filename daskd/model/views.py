@@ -155,6 +155,8 @@ class DriverInfo:
         What else is wrong with a group; fields relative to the group ("options.queue").
     complete
         The group with what it leaves to the system decided.
+    elsewhere
+        Whether its instances may run on other machines than the daemon's.
     """
 
     name: str
@@ -164,3 +166,4 @@ class DriverInfo:
     words: str
     validate: Callable[[WorkerGroupSpec, Identity], list[Problem]]
     complete: Callable[[WorkerGroupSpec], WorkerGroupSpec]
+    elsewhere: bool = False

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 
-from distributed.comm import Comm, CommClosedError, connect
+from distributed.comm import Comm, CommClosedError, connect, get_address_host
 from distributed.core import send_recv
 from distributed.security import Security
 from distributed.versions import get_versions
@@ -46,6 +46,7 @@ class Hub:
         self._events: asyncio.Queue[tuple[str, str]] = asyncio.Queue(EVENTS_KEPT)
         self._joined: Comm | None = None
         self.address: str | None = None
+        self.host = spec.host
 
     async def _connect(self, address: str) -> Comm:
         return await connect(address, timeout=ANSWER_TIMEOUT, **self._connection_args)
@@ -66,6 +67,7 @@ class Hub:
         spec = self._spec
         try:
             self._joined = await self._connect(address)
+            self.host = spec.host or get_address_host(str(self._joined.local_address))
             asking = send_recv(
                 self._joined,
                 op="daskd_join",
@@ -74,7 +76,7 @@ class Hub:
                 group=spec.group,
                 workers=list(spec.workers),
                 pid=os.getpid(),
-                host=spec.host,
+                host=self.host,
                 versions=versions(),
             )
             answer = await asyncio.wait_for(asking, ANSWER_TIMEOUT)

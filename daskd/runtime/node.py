@@ -213,7 +213,7 @@ class Node:
             pace=pace,
             on_restart=lambda words: self._hub.tell("worker-restarted", f"worker {name}: {words}"),
             name=name,
-            host=spec.host,
+            host=self._hub.host,
             nthreads=spec.nthreads,
             memory_limit=spec.memory_limit,
             resources=dict(spec.resources) or None,

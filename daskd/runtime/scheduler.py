@@ -110,7 +110,14 @@ async def start(spec: SchedulerSpec, directory: Path) -> Hub:
         code = ExitCode.TLS_REFUSED if isinstance(cause, ssl.SSLError) else ExitCode.FAILED
         words = f"the scheduler did not start at {spec.host}:{spec.port}: {type(cause).__name__}: {cause}"
         raise Ended(code, words) from err
+    if spec.contact_host is not None:
+        scheme = hub.scheduler.address.partition("://")[0]
+        hub.scheduler.contact_address = f"{scheme}://{_bracketed(spec.contact_host)}:{hub.scheduler.port}"
     return hub
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 async def watch_orphan(hub: Hub, timeout: float) -> None:

@@ -39,7 +39,8 @@ class SchedulerSpec:
     """What a scheduler's process is told.
 
     Times are seconds, `held_memory_share` a share of the workers' memory. `link_fd` is a bound unix
-    socket's descriptor, None where there is no link.
+    socket's descriptor, None where there is no link. `contact_host` is where others reach it that listens on all
+    addresses; None: the one of the default route.
     """
 
     cluster: str
@@ -48,6 +49,7 @@ class SchedulerSpec:
     runtime_version: str
     link_fd: int | None
     host: str
+    contact_host: str | None
     port: int
     tls: TLSFiles | None
     dashboard: Listen | None
@@ -61,7 +63,8 @@ class NodeSpec:
     """What a node's process is told.
 
     Times are seconds, `memory_limit` bytes a worker, 0 for none. One of `scheduler` (an address) and
-    `scheduler_report` (the path of the scheduler's `report.json`, which is waited for) is set.
+    `scheduler_report` (the path of the scheduler's `report.json`, which is waited for) is set. `host` is the address
+    that the workers listen on; None: the one from which the scheduler is reached.
     """
 
     cluster: str
@@ -72,7 +75,7 @@ class NodeSpec:
     group: str
     scheduler_report: str | None
     scheduler: str | None
-    host: str
+    host: str | None
     tls: TLSFiles | None
     workers: tuple[str, ...]
     nthreads: int
@@ -208,6 +211,7 @@ def _parse_scheduler(reader: _Reader) -> SchedulerSpec:
         runtime_version=reader.text("runtime_version"),
         link_fd=reader.maybe_whole("link_fd"),
         host=reader.text("host"),
+        contact_host=reader.maybe_text("contact_host"),
         port=reader.whole("port"),
         tls=_tls(reader),
         dashboard=Listen(dashboard.text("host"), dashboard.whole("port")) if dashboard else None,
@@ -230,7 +234,7 @@ def _parse_node(reader: _Reader, where: str) -> NodeSpec:
         group=reader.text("group"),
         scheduler_report=report,
         scheduler=address,
-        host=reader.text("host"),
+        host=reader.maybe_text("host"),
         tls=_tls(reader),
         workers=reader.names("workers"),
         nthreads=reader.whole("nthreads", least=1),

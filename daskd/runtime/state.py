@@ -173,9 +173,9 @@ class State(SchedulerPlugin):
 
 
 def address_of(server: Server) -> str | None:
-    """Return the address of a server, or None if it doesn't listen any more."""
+    """Return the address at which a server is reached, or None if it doesn't listen any more."""
     try:
         address: str = server.address
     except ValueError:
         return None
-    return address
+    return getattr(server, "contact_address", None) or address

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,7 @@ class RecordingControl:
     logs_asked: list[dict[str, Any]] = field(default_factory=list)
     following: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def check_owner(self, who: Identity) -> None:
+    async def check_owner(self, who: Identity, drivers: Collection[str] = ()) -> None:
         if who.uid in self.unusable:
             raise NotAllowed("its home is missing: create it", facts={"user": who.name})
 

@@ -209,4 +209,4 @@ def test_a_changed_mark_is_no_mark(data):
 
 def test_no_profile_and_no_field_make_one_empty_group():
     """The emptiest request is a cluster of one group without workers."""
-    assert build_spec({}, Config(), DRIVERS, identity_of(0)) == ClusterSpec()
+    assert build_spec({}, Config(), DRIVERS, identity_of(0)) == ClusterSpec(scheduler=SchedulerSpec(network=False))

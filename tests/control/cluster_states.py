@@ -9,7 +9,7 @@ from typing import Any
 from daskd.control.ledger import Ledger
 from daskd.control.link import FactEvent, HubState, HubWorker
 from daskd.control.settings import Settings
-from daskd.control.view import HubView, View
+from daskd.control.view import HubView, Listing, View
 from daskd.drivers.protocol import Observation, Report
 from daskd.model.cluster import (
     Adaptive,
@@ -153,7 +153,8 @@ def view(of: Cluster, instances: Iterable[Instance] = (), hub: HubView | None = 
         hub = heard(at_hub(joined), instance=ours.id) if ours is not None and up else HubView()
     settings = fields.pop("settings", SETTINGS)
     seen = {each.handle.id: each for each in fields.pop("seen", ())}
-    return View(of, present, settings, seen, **{"observed": NOW - 0.1, "hub": hub, **fields})
+    listings = {"local": Listing(fields.pop("observed", NOW - 0.1), fields.pop("settle", 0.0))}
+    return View(of, present, settings, seen, **{"listings": listings, "hub": hub, **fields})
 
 
 def seen(key: str, what: State = State.RUNNING, **fields: Any) -> Observation:

@@ -11,7 +11,7 @@ from daskd.control.link import HubWorker
 from daskd.control.merge import merge
 from daskd.control.plan import Action, Cancel, Chosen, LaunchNodes, LaunchScheduler, Plan, Retire, Terminate, decide
 from daskd.control.settings import Settings
-from daskd.control.view import HubView, View
+from daskd.control.view import HubView, Listing, View
 from daskd.drivers.protocol import Observation
 from daskd.model.cluster import Cause, Cluster, End, Instance, Record, Role, State
 
@@ -73,7 +73,7 @@ class World:
             tuple(self.instances.values()),
             SETTINGS,
             {key: self._observe(key) for key in self.instances},
-            observed=self.now,
+            listings={"local": Listing(self.now)},
             hub=self._listen(),
             asked=self.asked,
             refused=self.refused,

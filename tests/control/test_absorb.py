@@ -29,7 +29,7 @@ from cluster_states import (
 )
 
 from daskd.control.absorb import START_TIMES, absorb
-from daskd.control.view import HubView
+from daskd.control.view import HubView, Listing
 from daskd.drivers.protocol import Observation
 from daskd.model.cluster import Cause, Held, Instance, Record, State
 
@@ -110,7 +110,7 @@ def test_what_may_still_turn_up_is_not_given_up() -> None:
     tried = unsure(node(), launched=NOW - 20)
     young_view = view(cluster(1), [scheduler(), tried], seen=[NEVER], settle=30.0)
     assert of(absorb(young_view, NOW), "n0").record is Record.UNSURE
-    old_view = replace(young_view, observed=NOW + 11)
+    old_view = replace(young_view, listings={"local": Listing(NOW + 11, 30.0)})
     assert of(absorb(old_view, NOW + 12), "n0").record is Record.ABANDONED
 
 
@@ -304,4 +304,4 @@ def test_times_ahead_of_the_clock_count_from_now() -> None:
     assert ledger.cluster.scheduler.started == NOW
     # the listing of before says nothing, the next one does
     assert of(ledger, "n0").state is State.STARTING
-    assert of(absorb(after(first, ledger, observed=NOW + 1), NOW + 2), "n0").state is State.ENDED
+    assert of(absorb(after(first, ledger, listings={"local": Listing(NOW + 1)}), NOW + 2), "n0").state is State.ENDED

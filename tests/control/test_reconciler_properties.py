@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from daskd.control.absorb import absorb
 from daskd.control.link import HubWorker
 from daskd.control.plan import Action, Cancel, Chosen, LaunchNodes, LaunchScheduler, Retire, Terminate, decide
-from daskd.control.view import HubView, View
+from daskd.control.view import HubView, Listing, View
 from daskd.drivers.protocol import Observation, Report
 from daskd.model.cluster import Adaptive, Cause, End, Group, Instance, Record, State
 from daskd.model.spec import AdaptivePolicy, ClusterSpec, WorkerGroupSpec
@@ -121,8 +121,7 @@ def views(draw: st.DrawFn) -> View:
         tuple(present),
         settings=SETTINGS,
         observations={key: draw(observations(key)) for key in keys if draw(st.booleans())},
-        observed=draw(times),
-        settle=draw(st.sampled_from([0.0, 30.0])),
+        listings={"local": Listing(draw(times), draw(st.sampled_from([0.0, 30.0])))},
         hub=draw(hubs(some)),
         refused=draw(memories),
         forced=draw(memories),

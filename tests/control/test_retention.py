@@ -65,10 +65,10 @@ def store_folder(store: SqliteStore, uid: str, site: Site) -> Path:
     return site._files(uid).folder  # type: ignore[attr-defined]
 
 
-def for_all(site: Site) -> Callable[[int], Awaitable[Site]]:
+def for_all(site: Site) -> Callable[[str, int], Awaitable[Site]]:
     """Every owner's site is this one."""
 
-    async def site_of(uid: int) -> Site:
+    async def site_of(driver: str, uid: int) -> Site:
         return site
 
     return site_of
@@ -109,7 +109,7 @@ async def test_a_record_outlives_files_that_could_not_be_removed(store: SqliteSt
     keep = Keep(logs=7 * DAY, clusters=30 * DAY, events=30 * DAY, max_events=1000)
     owners = iter([True, False])
 
-    async def site_of(uid: int) -> Site:
+    async def site_of(driver: str, uid: int) -> Site:
         if next(owners, False):
             return site
         raise NotAllowed("the owner's helper can't be started")

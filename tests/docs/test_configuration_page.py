@@ -19,8 +19,8 @@ from daskd.model.spec import AdaptivePolicy, ClusterSpec, HeldWorkPolicy, Schedu
 
 from .pages import ROOT, blocks, page, section, table
 
-# What models have and a file can't: where it was read from; the profile of a profile.
-_NOT_IN_A_FILE = {"file", "profiles.spec.profile"}
+# What is not looked for on the page: where it was read from, the profile of a profile, what drivers' own pages show.
+_NOT_IN_A_FILE = {"file", "profiles.spec.profile", "drivers"}
 
 # The models that stand in lists, in tables with names of the user's own, or may be left out.
 _INSIDE: dict[str, type[BaseModel]] = {
@@ -59,7 +59,7 @@ def known_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 def set_keys(model: BaseModel, prefix: str = "") -> Iterator[str]:
     """Every key that was given, likewise."""
     fields = type(model).model_fields
-    for name in model.model_fields_set - {"file"}:
+    for name in model.model_fields_set - {"file", "drivers"}:
         key, value = prefix + (fields[name].alias or name), getattr(model, name)
         several = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple) else (value,)
         inner = [each for each in several if isinstance(each, BaseModel)]
@@ -83,8 +83,8 @@ def test_values_on_the_page_are_the_defaults(config: Config) -> None:
     """What the page does not mark as an example is what holds without a file."""
     text = blocks(page("configuration.md"), "toml")[0]
     examples = set(re.findall(r"^(\w+) = .*# default:", text, re.MULTILINE))
-    defaults = Config().model_dump(exclude={"profiles"})
-    shown = config.model_dump(exclude={"profiles"})
+    defaults = Config().model_dump(exclude={"profiles", "drivers"})
+    shown = config.model_dump(exclude={"profiles", "drivers"})
     differing = {
         f"{name}.{key}"
         for name, values in shown.items()
@@ -110,7 +110,7 @@ def test_the_local_drivers_table_has_its_options() -> None:
 
 def test_the_drivers_page_lists_the_drivers() -> None:
     """The drivers that are installed are those of the table."""
-    assert {row["driver"] for row in table(page("drivers/README.md"), "driver")} == set(installed())
+    assert {row["driver"] for row in table(page("drivers/README.md"), "driver")} == set(installed().drivers)
 
 
 def test_adaptive_parameters_have_the_defaults_of_the_code() -> None:

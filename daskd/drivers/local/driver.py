@@ -32,6 +32,12 @@ class LocalOptions(BaseModel):
     )
 
 
+class LocalSettings(BaseModel):
+    """There is nothing to set for all of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
 def machine_memory() -> int:
     """Bytes that processes here may use: the machine's, or less where a control group bounds them."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -51,6 +57,8 @@ class LocalDriver:
     name = "local"
     description = "Processes of the machine that the daemon runs on"
     options = LocalOptions
+    settings = LocalSettings
+    elsewhere = False
 
     def validate(self, group: WorkerGroupSpec, who: Identity) -> list[Problem]:
         """Nothing beyond the options' own rules: this machine takes what it is given."""

@@ -165,7 +165,6 @@ class Launcher:
             "cluster_name": self._batch.cluster_name,
             "instance": member.id,
             "runtime_version": daskd.__version__,
-            "host": "127.0.0.1",
             "tls": {
                 "ca": str(tls / "ca.pem"),
                 "cert": str(tls / f"{certificate}.pem"),
@@ -176,7 +175,10 @@ class Launcher:
     def _scheduler_spec(self, member: Member, link: int | None) -> dict[str, Any]:
         settings = self._batch.runtime
         port = int(self._batch.address.rpartition(":")[2]) if self._batch.address else 0
+        network = self._batch.spec.scheduler.network
         return self._common_spec(member, "scheduler", "scheduler") | {
+            "host": "0.0.0.0" if network else "127.0.0.1",  # noqa: S104 - each side shows a certificate
+            "contact_host": (settings.contact_host or None) if network else None,
             "link_fd": link,
             "port": port,
             "dashboard": {"host": "127.0.0.1", "port": 0} if self._batch.spec.dashboard else None,
@@ -189,6 +191,8 @@ class Launcher:
         assert group is not None
         report = self._files.instance(self._batch.scheduler) / "report.json"
         return self._common_spec(member, "node", "worker") | {
+            # workers on other machines fetch data from these
+            "host": None if self._batch.spec.scheduler.network else "127.0.0.1",
             "incarnation": 0,
             "group": group.name,
             "scheduler_report": None if self._batch.address else str(report),

@@ -311,9 +311,14 @@ class SchedulerSpec(google.protobuf.message.Message):
     PRELOAD_FIELD_NUMBER: builtins.int
     OPTIONS_FIELD_NUMBER: builtins.int
     PROLOGUE_FIELD_NUMBER: builtins.int
+    NETWORK_FIELD_NUMBER: builtins.int
     placement: builtins.str
     """Where it runs: "process" (empty too), a process of its own on the daemon's machine; "embedded", in the daemon itself,
     which only a daemon of one user allows.
+    """
+    network: builtins.bool
+    """Whether other machines can reach its port, on which each side shows a certificate. Absent: if a group's driver
+    launches elsewhere. A group of such a driver can only be added to a cluster of which this holds.
     """
     @property
     def preload(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
@@ -334,9 +339,11 @@ class SchedulerSpec(google.protobuf.message.Message):
         preload: collections.abc.Iterable[builtins.str] | None = ...,
         options: google.protobuf.struct_pb2.Struct | None = ...,
         prologue: collections.abc.Iterable[builtins.str] | None = ...,
+        network: builtins.bool | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["options", b"options"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["options", b"options", "placement", b"placement", "preload", b"preload", "prologue", b"prologue"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_network", b"_network", "network", b"network", "options", b"options"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_network", b"_network", "network", b"network", "options", b"options", "placement", b"placement", "preload", b"preload", "prologue", b"prologue"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_network", b"_network"]) -> typing.Literal["network"] | None: ...
 
 global___SchedulerSpec = SchedulerSpec
 
