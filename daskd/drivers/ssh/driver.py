@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import asyncssh
+
 from daskd.drivers.protocol import Site, Surroundings
 from daskd.model.cluster import Handle
 from daskd.model.errors import NotAllowed, Problem
@@ -52,6 +54,8 @@ class SshDriver:
         """
         if who.uid != os.geteuid():
             raise NotAllowed(_OWN_ONLY.format(name=who.name), facts={"user": who.name})
+        # it tells of every channel, and a channel is a question
+        asyncssh.set_log_level("WARNING")
         settings = surroundings.settings if isinstance(surroundings.settings, SshSettings) else SshSettings()
         site = SshSite(who, surroundings, settings)
         site.begin()

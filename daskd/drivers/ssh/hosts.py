@@ -57,7 +57,13 @@ class Hosts:
         return await self._connection(endpoint).ask(endpoint.python or DEFAULT_PYTHON, request, timeout)
 
     async def ask_all(
-        self, verb: str, arguments: Mapping[Endpoint, Mapping[str, Any]], timeout: float, *, linger: bool = False
+        self,
+        verb: str,
+        arguments: Mapping[Endpoint, Mapping[str, Any]],
+        timeout: float,
+        *,
+        linger: bool = False,
+        patient: bool = False,
     ) -> dict[Endpoint, dict[str, Any] | Trouble]:
         """What each host answers, or what kept it from it.
 
@@ -69,7 +75,13 @@ class Hosts:
         linger
             A question that only asks may go on when nobody waits any more, and tells whether the host is alive. One
             that changes something is cut off.
+        patient
+            Who owes an answer is waited for, too.
         """
+        if patient:
+            owed = [task for endpoint in arguments if (task := self._owing.get(endpoint)) and not task.done()]
+            if owed:
+                await asyncio.wait(owed, timeout=timeout)
         answers = await asyncio.gather(
             *(self._ask_bounded(endpoint, verb, timeout, linger, more) for endpoint, more in arguments.items())
         )

@@ -45,7 +45,7 @@ from .visits import Cleared, Visits
 log = structlog.get_logger(__name__)
 
 OBSERVE_S = 5.0
-SURVEY_S = 10.0
+SURVEY_S = 20.0
 LAUNCH_S = 30.0
 END_S = 10.0
 LOGS_S = 20.0
@@ -131,7 +131,7 @@ class SshSite:
             endpoint: {"pythons": names, "version": (endpoint, names[0]) not in self._has_distributed}
             for endpoint, names in asked.items()
         }
-        answers = await self._hosts.ask_all("survey", arguments, SURVEY_S, linger=True)
+        answers = await self._hosts.ask_all("survey", arguments, SURVEY_S, linger=True, patient=True)
         seen = []
         for room in found:
             known = not arguments[room.endpoint]["version"]

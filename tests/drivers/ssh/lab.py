@@ -97,7 +97,9 @@ class Machine:
         ]
         (self.folder / "sshd_config").write_text("\n".join(lines) + "\n")
         argv = ["ip", "netns", "exec", self.namespace, "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
-        argv += ["--uts", "sh", "-c", f"hostname h{self.number}; exec {SSHD} -D -e -f {self.folder}/sshd_config"]
+        # a home of the lab's own, which the hosts share, and a shell that reads no file
+        boot = f"hostname h{self.number} && mount --bind {self.lab.folder}/passwd /etc/passwd"
+        argv += ["--uts", "sh", "-c", f"{boot} && exec {SSHD} -D -e -f {self.folder}/sshd_config"]
         with (self.folder / "sshd.log").open("ab") as log:
             self.process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -166,6 +168,10 @@ class Lab:
         return f"{self.network}.254"
 
     @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    @property
     def key(self) -> Path:
         return self.folder / "id"
 
@@ -198,6 +204,9 @@ def lab(n: int) -> Iterator[Lab]:
     try:
         _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(made.key))
         made.known_hosts.touch()
+        made.home.mkdir()
+        accounts = f"root:x:0:0:root:{made.home}:/bin/sh\nsshd:x:105:65534::/run/sshd:/usr/sbin/nologin\n"
+        (folder / "passwd").write_text(accounts)
         for number in range(1, n + 1):
             host = Machine(made, number)
             made.hosts.append(host)

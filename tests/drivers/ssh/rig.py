@@ -16,6 +16,20 @@ from ..bench import Bench, bench
 from .lab import Lab, Machine
 
 
+def options_of(machines: Lab, *hosts: Machine | dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A group's options: these hosts, or all."""
+    return {
+        "hosts": [host.address if isinstance(host, Machine) else host for host in hosts or machines.hosts],
+        "username": "root",
+        "key": str(machines.key),
+        "known_hosts": str(machines.known_hosts),
+        "python": sys.executable,
+        "directory": str(machines.folder / "daskd"),
+        "slots": 4,
+        **more,
+    }
+
+
 class Rig:
     """Of all this."""
 
@@ -33,17 +47,7 @@ class Rig:
 
     def options(self, *hosts: Machine | dict[str, Any], **more: Any) -> dict[str, Any]:
         """A group's options: these hosts, or all."""
-        named = [h.address if isinstance(h, Machine) else h for h in hosts or self.machines.hosts]
-        return {
-            "hosts": named,
-            "username": "root",
-            "key": str(self.machines.key),
-            "known_hosts": str(self.machines.known_hosts),
-            "python": sys.executable,
-            "directory": str(self.machines.folder / "daskd"),
-            "slots": 4,
-            **more,
-        }
+        return options_of(self.machines, *hosts, **more)
 
     def group(self, options: dict[str, Any] | None = None, **changes: Any) -> WorkerGroupSpec:
         """A worker group of these hosts."""
