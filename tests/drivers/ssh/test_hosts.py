@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-from pathlib import Path
 
 import pytest
 
@@ -13,6 +11,7 @@ from daskd.drivers.ssh.endpoint import endpoint_of
 from daskd.model.cluster import Cause, State
 
 from ..bench import all_in, observed, until
+from .lab import kill
 from .rig import Rig
 
 pytestmark = pytest.mark.systems
@@ -55,7 +54,7 @@ async def test_a_broken_connection_is_made_anew(rig: Rig) -> None:
     handles = await rig.bench.launch(site, rig.bench.batch(1, rig.group(rig.options(host))))
     await all_in(site, handles, State.RUNNING)
     for pid in host.processes(of="sshd: root"):
-        Path(f"/proc/{pid}").exists() and __import__("os").kill(pid, signal.SIGKILL)
+        kill(pid)
     await all_in(site, handles, State.RUNNING)
 
 
