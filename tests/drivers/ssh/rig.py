@@ -38,9 +38,10 @@ class Rig:
         self.bench = made
         self.sites: list[SshSite] = []
 
-    async def open(self) -> SshSite:
-        """A site, as a daemon that has just started opens it."""
-        site = await SshDriver().open(self.bench.who, self.bench.where)
+    async def open(self, bench: Bench | None = None) -> SshSite:
+        """A site, as a daemon that has just started opens it; with another bench, as another daemon does."""
+        bench = bench or self.bench
+        site = await SshDriver().open(bench.who, bench.where)
         assert isinstance(site, SshSite)
         self.sites.append(site)
         return site
