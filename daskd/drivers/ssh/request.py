@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import daskd
+from daskd.drivers.node_spec import node_spec
 from daskd.drivers.protocol import Batch, Member
 from daskd.model.cluster import Handle
 from daskd.model.spec import WorkerGroupSpec
@@ -60,7 +60,7 @@ def launching(
         "cwd": group.cwd or batch.spec.cwd,
         "environment": batch.spec.environment | group.environment,
         "import_path": list(batch.spec.import_path),
-        "spec": _spec(batch, group, interface),
+        "spec": node_spec(batch) | {"host": interface or None},
         "launch": {
             "version": 1,
             "log": {"max_bytes": settings.log_max_bytes, "files": settings.log_files},
@@ -70,26 +70,4 @@ def launching(
             {"id": member.id, "workers": list(member.workers), "take": dataclasses.asdict(take_of(handle))}
             for member, handle in members
         ],
-    }
-
-
-def _spec(batch: Batch, group: WorkerGroupSpec, interface: str) -> dict[str, Any]:
-    return {
-        "version": 1,
-        "role": "node",
-        "cluster": batch.cluster,
-        "cluster_name": batch.cluster_name,
-        "runtime_version": daskd.__version__,
-        "host": interface or None,
-        "incarnation": 0,
-        "group": group.name,
-        "scheduler_report": None,
-        "scheduler": batch.address,
-        "nthreads": group.nthreads,
-        "memory_limit": group.memory_limit,
-        "resources": group.resources,
-        "local_directory": group.local_directory,
-        "death_timeout": group.death_timeout,
-        "join_timeout": batch.runtime.join_timeout,
-        "dashboard": batch.spec.dashboard,
     }
