@@ -7,8 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import daskd
 from daskd.drivers import payload
+from daskd.drivers.node_spec import node_spec
 from daskd.drivers.protocol import Batch, Member
 from daskd.model.spec import WorkerGroupSpec
 
@@ -97,29 +97,6 @@ def request_of(
             "log": {"max_bytes": settings.log_max_bytes, "files": settings.log_files},
             "grace": settings.grace,
         },
-        "spec": spec_of(batch, group, options),
+        "spec": node_spec(batch) | {"host": options.interface},
         "members": [{"id": member.id, "workers": list(member.workers)} for member in members],
-    }
-
-
-def spec_of(batch: Batch, group: WorkerGroupSpec, options: BatchOptions) -> dict[str, Any]:
-    """What every node of the batch is told."""
-    return {
-        "version": 1,
-        "role": "node",
-        "cluster": batch.cluster,
-        "cluster_name": batch.cluster_name,
-        "runtime_version": daskd.__version__,
-        "host": options.interface,
-        "incarnation": 0,
-        "group": group.name,
-        "scheduler_report": None,
-        "scheduler": batch.address,
-        "nthreads": group.nthreads,
-        "memory_limit": group.memory_limit,
-        "resources": group.resources,
-        "local_directory": group.local_directory,
-        "death_timeout": group.death_timeout,
-        "join_timeout": batch.runtime.join_timeout,
-        "dashboard": batch.spec.dashboard,
     }
