@@ -153,7 +153,7 @@ def test_a_cluster_lives_through_everything(daemon: DaemonProcess, system: Slurm
 async def test_a_daemon_killed_in_a_launch_launches_once(
     unstarted: DaemonProcess, system: Slurm, point: str, adopted: bool
 ) -> None:
-    """Whether sbatch was run or not when it died: in the end there are the jobs that are wanted, and no id ran twice."""
+    """Whether sbatch was run or not when it died: in the end there are as many jobs as wanted; no id ran twice."""
     start_armed(unstarted, point)  # the first launch is the scheduler's
     async with AsyncDaskd(unstarted.address) as daskd:
         # it dies after its answer
@@ -177,7 +177,7 @@ async def test_adaptive_follows_the_work(daemon: DaemonProcess, system: Slurm) -
         await daskd.adapt("sim", AdaptivePolicy(minimum=0, maximum=3))
         cluster = await asyncio.to_thread(RemoteCluster.attach, "sim", address=daemon.address)
         with Client(cluster) as client:
-            assert await asyncio.to_thread(client.gather, client.map(add, range(50))) == list(range(1, 51))
+            assert await asyncio.to_thread(client.gather, client.map(lambda x: x + 1, range(50))) == list(range(1, 51))
         await comes_to(daskd, has(0), "all have gone", SLOW)
         until(lambda: not system.jobs(*LIVING), "no job is left")
         cluster.close()
@@ -209,7 +209,7 @@ async def test_a_controller_that_is_away_ends_nothing(daemon: DaemonProcess, sys
             until(lambda: "could not be observed" in daemon.log.read_text(), "a listing has failed")
             cluster = await asyncio.to_thread(RemoteCluster.attach, "sim", address=daemon.address)
             with Client(cluster) as client:
-                assert await asyncio.to_thread(client.submit(add, 1).result) == 2
+                assert await asyncio.to_thread(client.submit(lambda x: x + 1, 1).result) == 2
             cluster.close()
             assert {w.instance for w in await daskd.workers("sim")} == {w.instance for w in before}
         finally:
