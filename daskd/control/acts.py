@@ -214,7 +214,8 @@ class Acts:
         else:
             failures.count_failure(ledger, intent.group, told, now)
             bound = 1 if outcome.lasting else self._of.settings.max_launch_failures
-            failures.give_up_if_hopeless(ledger, intent.group, bound=bound)
+            if not outcome.full:
+                failures.give_up_if_hopeless(ledger, intent.group, bound=bound)
         await self._of.settle(before, ledger)
 
     async def _cancel(self, ids: Sequence[str]) -> None:

@@ -160,12 +160,21 @@ class RuntimeSettings:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The answer for one handle; `lasting`: the same request will be refused again."""
+    """The answer for one handle.
+
+    Attributes
+    ----------
+    lasting
+        The same request will be refused again.
+    full
+        It was refused for want of room, of which there may be some later: however often, the cluster has not failed.
+    """
 
     handle: Handle
     result: Result
     words: str = ""
     lasting: bool = False
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -300,6 +300,24 @@ async def test_what_can_never_run_fails_with_slurms_words(daemon: DaemonProcess,
         assert "partition" in (await daskd.get(refused.uid)).message.lower()
 
 
+async def test_want_of_room_is_no_failure(daemon: DaemonProcess, system: Slurm) -> None:
+    """However often a partition takes nothing now, its cluster has not failed, and runs once there is room."""
+    system.ask("scontrol", "update", f"partitionname={PARTITION}", "state=drain")
+    try:
+        async with AsyncDaskd(daemon.address) as daskd:
+            await daskd.create("sim", spec(1))
+
+            async def is_refused_often() -> bool:
+                return (await told(daskd, "LAUNCH_REFUSED")).count("Required partition not available") > 5
+
+            await eventually(is_refused_often, "it was refused more often than a failing cluster", SLOW)
+            assert (await daskd.get("sim")).phase is Phase.RUNNING
+            system.ask("scontrol", "update", f"partitionname={PARTITION}", "state=up")
+            await comes_to(daskd, has(1), "it runs", SLOW)
+    finally:
+        system.ask("scontrol", "update", f"partitionname={PARTITION}", "state=up")
+
+
 async def test_what_a_job_prints_before_its_node_is_in_the_log(daemon: DaemonProcess, system: Slurm) -> None:
     """The prologue's own output explains a job that fails in it."""
     async with AsyncDaskd(daemon.address) as daskd:
