@@ -155,7 +155,7 @@ class Connection:
             self._open = await self._log_in(tunnel)
         except Down as down:
             raise self._failed(f"through its jump host, which is {down}") from down
-        except (asyncssh.Error, asyncio.TimeoutError, TimeoutError, OSError, ValueError) as error:
+        except Exception as error:  # what one host, key or configuration makes the library raise is no other's matter
             raise self._failed(self._explained(error)) from error
         finally:
             self._connecting = None

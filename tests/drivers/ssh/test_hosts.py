@@ -47,15 +47,17 @@ async def test_a_new_daemon_finds_by_the_handles_alone_what_runs(rig: Rig) -> No
     assert {one.end.cause for one in seen.values() if one.end} == {Cause.EXITED}
 
 
-async def test_a_broken_connection_is_made_anew(rig: Rig) -> None:
-    """Killing the login's sshd breaks the connection and nothing else."""
+async def test_a_host_has_one_connection_that_is_made_anew_when_it_broke(rig: Rig) -> None:
+    """Whatever is asked goes over one connection; killing the login's sshd breaks that and nothing else."""
     site = await rig.open()
     host = rig.machines.hosts[0]
     handles = await rig.bench.launch(site, rig.bench.batch(1, rig.group(rig.options(host))))
     await all_in(site, handles, State.RUNNING)
+    assert host.logins == 1
     for pid in host.processes(of="sshd: root"):
         kill(pid)
     await all_in(site, handles, State.RUNNING)
+    assert host.logins == 2
 
 
 async def test_a_host_that_is_cut_off_is_unknown_and_keeps_no_other_waiting(rig: Rig) -> None:
