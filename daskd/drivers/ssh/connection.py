@@ -90,17 +90,16 @@ class Connection:
         """Since when and why the host is not reached; empty when it is, or was not tried."""
         return f"down since {_clock(self._since)}: {self._words}" if self._since else ""
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the connection stands, as far as is known."""
-        return self._open is not None and not self._open.is_closed()
+    def drop(self) -> None:
+        """Break the connection, and with it what is still under way; the next question makes it anew."""
+        if self._open is not None:
+            self._open.abort()
 
     async def close(self) -> None:
         """Hang up."""
         if self._connecting is not None:
             self._connecting.cancel()
-        if self._open is not None:
-            self._open.abort()
+        self.drop()
 
     async def ask(self, python: str, request: Mapping[str, Any], timeout: float) -> dict[str, Any]:
         """The answer to one request.

@@ -101,6 +101,9 @@ class Hosts:
                     self._owing[endpoint] = asking
                 else:
                     asking.cancel()
+                    if verb == "launch":
+                        # what is under way must not arrive when the cable is mended, long after it was given up
+                        connection.drop()
         if not asking.done() or asking.cancelled():
             return Unanswered(connection.trouble or f"no answer within {timeout:g} s")
         try:

@@ -80,6 +80,7 @@ def test_what_is_taken_is_counted_until_it_has_ended() -> None:
             {"python": "/p", "distributed": None},
             "has no `distributed` in /p: install it, or name another by the option",
         ),
+        ({"python": "/p", "distributed": "1", "disk": 3 << 20}, "has no room for logs in ~/.daskd: 3 MiB are free"),
         ({"python": "/p", "distributed": "2026.8.0", "running": "nonsense", "cores": "many"}, ""),
     ],
 )

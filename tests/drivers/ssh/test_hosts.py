@@ -137,3 +137,20 @@ async def test_what_a_host_that_was_down_still_has_is_removed_when_it_is_back(ri
     host.start()
     await rig.open()
     await until(lambda: not rig.left(), "nothing is left")
+
+
+async def test_a_launch_that_was_given_up_does_not_arrive_later(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A launch that a pulled cable held up is unsure; with the cable mended it has started nothing."""
+    monkeypatch.setattr("daskd.drivers.ssh.site.LAUNCH_S", 2.0)
+    site = await rig.open()
+    host = rig.machines.hosts[0]
+    batch = rig.bench.batch(1, rig.group(rig.options(host)))
+    await site.stage(rig.bench.payload)
+    handles = await site.prepare(batch)
+    host.pull_cable()
+    [outcome] = await site.launch(batch, handles)
+    assert outcome.result is Result.UNSURE
+    host.mend_cable()
+    await observed(site, handles, lambda seen: seen[handles[0].id].state is not State.UNKNOWN, "the host answers")
+    await all_in(site, handles, State.ENDED)
+    assert not host.processes(of="supervisor.py")
