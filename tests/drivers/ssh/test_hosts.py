@@ -140,7 +140,7 @@ async def test_what_a_host_that_was_down_still_has_is_removed_when_it_is_back(ri
 
 
 async def test_a_launch_that_was_given_up_does_not_arrive_later(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A launch that a pulled cable held up is unsure; with the cable mended it has started nothing."""
+    """A launch that a pulled cable held up is unsure; what was under way went with its connection, and starts nothing."""
     monkeypatch.setattr("daskd.drivers.ssh.site.LAUNCH_S", 2.0)
     site = await rig.open()
     host = rig.machines.hosts[0]
@@ -154,3 +154,4 @@ async def test_a_launch_that_was_given_up_does_not_arrive_later(rig: Rig, monkey
     await observed(site, handles, lambda seen: seen[handles[0].id].state is not State.UNKNOWN, "the host answers")
     await all_in(site, handles, State.ENDED)
     assert not host.processes(of="supervisor.py")
+    assert host.logins == 2
