@@ -9,11 +9,10 @@ from typing import Any
 from daskd.model.identity import Identity
 
 from .connection import Connection, Down, Refused, Unanswered
-from .endpoint import SSH_PORT, Endpoint
+from .endpoint import DEFAULT_PYTHON, SSH_PORT, Endpoint
 from .options import split_target
 
 Trouble = Down | Unanswered | Refused
-DEFAULT_PYTHON = "python3"
 
 LINGER_S = 60.0
 """How long an answer may be owed before the host is asked anew."""

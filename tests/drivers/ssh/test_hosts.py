@@ -140,7 +140,7 @@ async def test_what_a_host_that_was_down_still_has_is_removed_when_it_is_back(ri
 
 
 async def test_a_launch_that_was_given_up_does_not_arrive_later(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A launch that a pulled cable held up is unsure; what was under way went with its connection, and starts nothing."""
+    """A launch that a pulled cable held up is unsure; what was under way went with its connection."""
     monkeypatch.setattr("daskd.drivers.ssh.site.LAUNCH_S", 2.0)
     site = await rig.open()
     host = rig.machines.hosts[0]
