@@ -140,11 +140,13 @@ class Connection:
             if time.monotonic() < self._retry_at:
                 raise Down(self.trouble)
             self._connecting = asyncio.create_task(self._connect(), name=f"connecting with {self._endpoint.name}")
+            self._connecting.add_done_callback(_over)
+        connecting = self._connecting
         # one attempt for all who wait for it, whoever of them gives up
         try:
-            return await asyncio.shield(self._connecting)
+            return await asyncio.shield(connecting)
         except asyncio.CancelledError:
-            if self._connecting is not None and self._connecting.cancelled():
+            if connecting.cancelled():
                 raise Down("the connection is being closed") from None
             raise
 
@@ -264,6 +266,12 @@ async def _read(stream: asyncssh.SSHReader[bytes], most: int) -> bytes:
             raise program.Unreadable(f"it wrote more than {most} bytes")
         parts.append(part)
     return b"".join(parts)
+
+
+def _over(task: asyncio.Task[asyncssh.SSHClientConnection]) -> None:
+    # its failure is kept in words, for those who gave up waiting, too
+    if not task.cancelled():
+        task.exception()
 
 
 def _clock(seconds: float) -> str:
