@@ -44,7 +44,7 @@ from .visits import Cleared, Visits
 
 log = structlog.get_logger(__name__)
 
-OBSERVE_S = 5.0
+OBSERVE_S = 10.0
 SURVEY_S = 20.0
 LAUNCH_S = 30.0
 END_S = 10.0
