@@ -248,7 +248,7 @@ class Cluster:
     expire_time: datetime | None = None
 
     def group(self, name: str = "") -> WorkerGroupStatus:
-        """The group of that name; by default the first.
+        """The group of that name; by default the first that is not being removed.
 
         Raises
         ------
@@ -256,7 +256,7 @@ class Cluster:
             There is none.
         """
         for group in self.groups:
-            if name in ("", group.name):
+            if group.name == name or (not name and not group.removing):
                 return group
         raise KeyError(name)
 
@@ -264,6 +264,14 @@ class Cluster:
     def ended(self) -> bool:
         """Whether it is stopped or failed."""
         return self.phase in ENDED
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The cluster that a spec was applied to, and what was (or would be) changed, in words."""
+
+    cluster: Cluster
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
