@@ -219,7 +219,7 @@ def _group(name: str, content: Mapping[str, Any], where: str, problems: list[Pro
     return WorkerGroupSpec(
         name=name,
         driver=content.get("driver") or "",
-        n_workers=content.get("n_workers") or 0,
+        n_workers=content.get("n_workers"),
         nthreads=worker.get("nthreads") or 0,
         memory_limit=_memory(worker, f"{where}.worker.memory_limit", problems),
         workers_per_node=content.get("workers_per_node") or 0,

@@ -74,11 +74,11 @@ class Grant:
 
 @dataclass(frozen=True)
 class WorkerGroupSpec:
-    """Workers of one kind. Empty and 0 mean the daemon's default."""
+    """Workers of one kind. Empty, None and 0 mean the daemon's default, but for 0 workers."""
 
     name: str = ""
     driver: str = ""
-    n_workers: int = 0
+    n_workers: int | None = None
     nthreads: int = 0
     memory_limit: str = ""
     workers_per_node: int = 0
