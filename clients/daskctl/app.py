@@ -7,12 +7,14 @@ from importlib.metadata import version
 import click
 
 from .commands.adapt import adapt
+from .commands.apply import apply
 from .commands.completion import completion
 from .commands.create import create
 from .commands.delete import delete
 from .commands.drivers import drivers
 from .commands.events import events
 from .commands.get import get
+from .commands.group import group
 from .commands.info import info
 from .commands.list import list_clusters
 from .commands.logs import logs
@@ -26,11 +28,13 @@ from .framing import Example, shared_options, write_examples
 
 COMMANDS = (
     create,
+    apply,
     list_clusters,
     get,
     workers,
     scale,
     adapt,
+    group,
     logs,
     events,
     lost,

@@ -49,6 +49,16 @@ def scaled(group: str, n_workers: int) -> Goal:
     )
 
 
+def group_started(name: str) -> Goal:
+    """That a group has the workers that it should have, or is being removed meanwhile."""
+    return Goal(f"has the workers of group {name}", lambda cluster: _has_group(cluster, name))
+
+
+def group_gone(name: str) -> Goal:
+    """That a group is no more."""
+    return Goal(f"is without group {name}", lambda cluster: all(group.name != name for group in cluster.groups))
+
+
 def ended() -> Goal:
     """That nothing of it runs any more."""
     return Goal("has ended", has_ended, ends=True)
@@ -63,11 +73,17 @@ def _has_workers(cluster: Cluster) -> bool:
     return cluster.phase is Phase.RUNNING and all(group.running >= group.desired for group in cluster.groups)
 
 
+def _has_group(cluster: Cluster, name: str) -> bool:
+    found = [group for group in cluster.groups if group.name == name and not group.removing]
+    return not found or (cluster.phase is Phase.RUNNING and found[0].running >= found[0].desired)
+
+
 def _is_scaled(cluster: Cluster, name: str, n_workers: int) -> bool:
-    for index, group in enumerate(cluster.groups):
-        if group.name == name or (not name and index == 0):
-            return group.desired != n_workers or (group.running == n_workers and not group.ending)
-    return False
+    try:
+        group = cluster.group(name)
+    except KeyError:  # removed meanwhile
+        return True
+    return group.desired != n_workers or (group.running == n_workers and not group.ending)
 
 
 def hopeless(cluster: Cluster, goal: Goal) -> bool:

@@ -10,15 +10,15 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any
 
-from google.protobuf.message import Message
-
 from daskd_api.v1 import cluster_pb2, cluster_pb2_grpc, daemon_pb2, daemon_pb2_grpc, token_pb2, token_pb2_grpc
 
 from .address import find_address, find_token
 from .auth import credentials
 from .calls import Caller, TLSFiles, open_channel
-from .errors import DaemonUnavailable, InvalidArgument, InvalidSpec, Problem, ResumeTokenExpired
-from .translate import from_message, to_message, to_timestamp
+from .errors import DaemonUnavailable, InvalidArgument, ResumeTokenExpired
+from .filling import fill, set_field
+from .group_calls import GroupCalls
+from .translate import from_message, to_timestamp
 from .types import (
     AdaptivePolicy,
     Change,
@@ -42,7 +42,7 @@ from .types import (
 _PAGE = 1000
 
 
-class AsyncDaskd:
+class AsyncDaskd(GroupCalls):
     """A client of the daemon's API.
 
     It may be used from any event loop, from several too. A daemon that is being started again is waited for, for a
@@ -141,7 +141,7 @@ class AsyncDaskd:
         request = cluster_pb2.CreateClusterRequest(
             name=name, request_id=request_id or uuid.uuid4().hex, validate_only=validate_only
         )
-        _fill("spec", spec or ClusterSpec(), request.spec)
+        fill("spec", spec or ClusterSpec(), request.spec)
         answer = await self._caller.call(self._clusters.CreateCluster, request)
         return from_message(answer.cluster, Cluster)
 
@@ -196,7 +196,7 @@ class AsyncDaskd:
             raise InvalidArgument("scale() takes one of n_workers, cores and memory.", facts={"field": "n_workers"})
         request = cluster_pb2.ScaleClusterRequest(name=name, group=group)
         for field, value in given.items():
-            _set(field, value, request)
+            set_field(field, value, request)
         answer = await self._caller.call(self._clusters.ScaleCluster, request)
         return from_message(answer.cluster, Cluster)
 
@@ -205,7 +205,7 @@ class AsyncDaskd:
         request = cluster_pb2.AdaptClusterRequest(name=name, group=group)
         if policy is not None:
             request.policy.SetInParent()
-            _fill("policy", policy, request.policy)
+            fill("policy", policy, request.policy)
         answer = await self._caller.call(self._clusters.AdaptCluster, request)
         return from_message(answer.cluster, Cluster)
 
@@ -360,7 +360,7 @@ class AsyncDaskd:
         """
         request = cluster_pb2.StreamLogsRequest(name=name, scheduler=scheduler, worker=worker, follow=follow)
         if tail is not None:
-            _set("tail", tail, request)
+            set_field("tail", tail, request)
         if since is not None:
             request.since_time.CopyFrom(to_timestamp(since))
         async with aclosing(self._caller.stream(self._clusters.StreamLogs, request)) as answers:
@@ -423,25 +423,6 @@ class AsyncDaskd:
             if not answer.next_page_token:
                 return
             request.page_token = answer.next_page_token
-
-
-def _fill(field: str, value: Any, message: Message) -> None:
-    """Write a dataclass into a request; a value that no message can hold is the caller's error, named by field."""
-    try:
-        to_message(value, message)
-    except (TypeError, ValueError) as error:
-        raise _unfit(field, error) from error
-
-
-def _set(field: str, value: Any, message: Message) -> None:
-    try:
-        setattr(message, field, value)
-    except (TypeError, ValueError) as error:
-        raise _unfit(field, error) from error
-
-
-def _unfit(field: str, error: Exception) -> InvalidSpec:
-    return InvalidSpec(f"{field}: {error}", problems=(Problem(field, str(error)),))
 
 
 def _right_number(right: Right | str) -> cluster_pb2.Right.ValueType:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -23,7 +23,7 @@ from .held import take_over
 from .logs import collect_logs
 from .progress import describe
 from .rebinding import RebindingClient
-from .request import adaptive_policy, cluster_spec
+from .request import adaptive_policy, cluster_spec, worker_group
 from .waiting import end_error
 
 logger = logging.getLogger(__name__)
@@ -47,13 +47,13 @@ class RemoteCluster(AttachedCluster):
         How many workers; with `adaptive`, at first.
     worker
         What each worker is like: ``nthreads``, ``memory_limit``, ``resources``, ``environment``, ``local_directory``,
-        ``death_timeout``.
+        ``death_timeout``, ``preload``, ``worker_class`` (or its name), ``options`` (more keyword arguments of it).
     workers_per_node
         How many workers share one process tree, job or pod.
     options
         What this driver alone understands, for example ``{"queue": "main"}``.
     groups
-        Several kinds of workers by name, each a mapping of the five parameters above and `adaptive`, instead of them.
+        Several kinds of workers by name, each a mapping of the parameters of `add_worker_group`, instead of those here.
     profile
         The administrator's template that the spec is laid over.
     python, cwd
@@ -61,6 +61,10 @@ class RemoteCluster(AttachedCluster):
         this process's, and its import path too, so that what can be imported here can be there.
     environment
         Environment variables of scheduler and workers.
+    prologue
+        Lines of shell that run before each process of workers, such as ``"module load gcc"``.
+    scheduler
+        What the scheduler is like: ``preload``, ``options`` (more keyword arguments of it), ``prologue``.
     adaptive
         The adaptive policy from the start: a mapping of the parameters of `adapt`.
     idle_timeout
@@ -121,6 +125,8 @@ class RemoteCluster(AttachedCluster):
         python: str | None = None,
         cwd: str | None = None,
         environment: Mapping[str, str] | None = None,
+        prologue: str | Sequence[str] | None = None,
+        scheduler: Mapping[str, Any] | None = None,
         adaptive: Mapping[str, Any] | None = None,
         idle_timeout: Any = None,
         held_work: Mapping[str, Any] | None = None,
@@ -142,6 +148,7 @@ class RemoteCluster(AttachedCluster):
             "workers_per_node": workers_per_node,
             "options": options,
             "adaptive": adaptive,
+            "prologue": prologue,
         }
         spec = cluster_spec(
             profile=setting("profile", profile),
@@ -153,6 +160,7 @@ class RemoteCluster(AttachedCluster):
             idle_timeout=idle_timeout,
             held_work=held_work,
             dashboard=dashboard,
+            scheduler=scheduler,
         )
         exists = choice("if-exists", if_exists, ("error", "attach"))
         self._begin(
@@ -236,8 +244,83 @@ class RemoteCluster(AttachedCluster):
         self._adaptive = None
 
     def _group_is_adaptive(self, group: str) -> bool:
-        chosen = [each for each in self._view.record.groups if group in ("", each.name)]
-        return bool(chosen) and chosen[0].adaptive is not None
+        try:
+            return self._view.record.group(group).adaptive is not None
+        except KeyError:  # the daemon will say so
+            return False
+
+    def add_worker_group(
+        self,
+        name: str,
+        *,
+        n_workers: int | None = None,
+        worker: Mapping[str, Any] | None = None,
+        driver: str | None = None,
+        workers_per_node: int | None = None,
+        options: Mapping[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
+        adaptive: Mapping[str, Any] | None = None,
+        python: str | None = None,
+        cwd: str | None = None,
+        prologue: str | Sequence[str] | None = None,
+    ) -> Any:
+        """Add workers of another kind. Returns once the daemon has taken note; they come afterwards.
+
+        Parameters
+        ----------
+        name
+            The group's name within the cluster. A repeat with the same group is harmless.
+        n_workers, worker, driver, workers_per_node, options, adaptive, prologue
+            As for the cluster's own first group.
+        environment
+            Environment variables of these workers, over the cluster's.
+        python, cwd
+            Their interpreter, which must have ``distributed``, and their working directory. None: the cluster's.
+
+        Raises
+        ------
+        GroupExists
+            There is another group of that name.
+        InvalidSpec
+            A parameter is wrong; ``problems`` says which and how.
+
+        Examples
+        --------
+        >>> cluster.add_worker_group("highmem", n_workers=2, worker={"memory_limit": "8GiB"})  # doctest: +SKIP
+        """
+        keywords = {
+            "n_workers": n_workers,
+            "worker": worker,
+            "driver": driver,
+            "workers_per_node": workers_per_node,
+            "options": options,
+            "environment": environment,
+            "adaptive": adaptive,
+            "python": python,
+            "cwd": cwd,
+            "prologue": prologue,
+        }
+        return self._do(self._add_worker_group, worker_group(name, keywords))
+
+    async def _add_worker_group(self, group: types.WorkerGroupSpec) -> None:
+        await self._started()
+        self._view.record = await self._view.daskd.add_worker_group(self.uid, group)
+
+    def remove_worker_group(self, name: str) -> Any:
+        """Have a group of workers go: what they store moves to others, then they end.
+
+        Returns once the daemon has taken note. The last group can't be removed: scale it to 0.
+
+        Raises
+        ------
+        GroupNotFound
+            There is none of that name.
+        """
+        return self._do(self._remove_worker_group, name)
+
+    async def _remove_worker_group(self, name: str) -> None:
+        await self._started()
+        self._view.record = await self._view.daskd.remove_worker_group(self.uid, name)
 
     def adapt(
         self,

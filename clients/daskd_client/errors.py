@@ -83,6 +83,18 @@ class GroupNotFound(DaskdError, LookupError):
     reason = "GROUP_NOT_FOUND"
 
 
+class GroupExists(DaskdError):
+    """The cluster has another worker group of that name already."""
+
+    reason = "GROUP_EXISTS"
+
+
+class SpecImmutable(DaskdError):
+    """What shall be different can only be chosen at creation; ``problems`` says which fields."""
+
+    reason = "SPEC_IMMUTABLE"
+
+
 class TokenNotFound(DaskdError, LookupError):
     """There is no such token of yours."""
 
@@ -190,6 +202,8 @@ _BY_REASON: Mapping[str, type[DaskdError]] = {
         ClusterNotFound,
         ClusterExists,
         GroupNotFound,
+        GroupExists,
+        SpecImmutable,
         TokenNotFound,
         WorkerNotFound,
         ClusterNotRunning,

@@ -22,6 +22,7 @@ from . import types
 T = TypeVar("T")
 
 DATACLASSES: dict[str, type[Any]] = {
+    "ApplyClusterResponse": types.Applied,
     "WatchClustersResponse": types.Change,
     "DiscardHeldWorkResponse": types.Discarded,
     "GetConnectionResponse": types.Connection,

@@ -74,11 +74,11 @@ class Grant:
 
 @dataclass(frozen=True)
 class WorkerGroupSpec:
-    """Workers of one kind. Empty and 0 mean the daemon's default."""
+    """Workers of one kind. Empty, None and 0 mean the daemon's default, but for 0 workers."""
 
     name: str = ""
     driver: str = ""
-    n_workers: int = 0
+    n_workers: int | None = None
     nthreads: int = 0
     memory_limit: str = ""
     workers_per_node: int = 0
@@ -252,7 +252,7 @@ class Cluster:
     expire_time: datetime | None = None
 
     def group(self, name: str = "") -> WorkerGroupStatus:
-        """The group of that name; by default the first.
+        """The group of that name; by default the first that is not being removed.
 
         Raises
         ------
@@ -260,7 +260,7 @@ class Cluster:
             There is none.
         """
         for group in self.groups:
-            if name in ("", group.name):
+            if group.name == name or (not name and not group.removing):
                 return group
         raise KeyError(name)
 
@@ -268,6 +268,14 @@ class Cluster:
     def ended(self) -> bool:
         """Whether it is stopped or failed."""
         return self.phase in ENDED
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The cluster that a spec was applied to, and what was (or would be) changed, in words."""
+
+    cluster: Cluster
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ async def record_cluster(services: Services, caller: Caller, request: pb.CreateC
     if not _REQUEST_ID.fullmatch(request.request_id):
         words = "a request id has at most 64 printable ASCII characters: make another, such as a UUID"
         raise InvalidArgument(words, facts={"field": "request_id"}, problems=[Problem("request_id", words)])
-    spec = _checked_spec(services, caller, request)
+    spec = checked_spec(services, caller, request)
     await services.control.check_owner(caller.identity, {group.driver for group in spec.groups})
     if request.validate_only:
         return await _would_be(services, caller, request.name, spec)
@@ -56,7 +56,18 @@ async def record_cluster(services: Services, caller: Caller, request: pb.CreateC
     return cluster
 
 
-def _checked_spec(services: Services, caller: Caller, request: pb.CreateClusterRequest) -> ClusterSpec:
+def checked_spec(
+    services: Services, caller: Caller, request: pb.CreateClusterRequest | pb.ApplyClusterRequest
+) -> ClusterSpec:
+    """The spec that a request means, complete.
+
+    Raises
+    ------
+    InvalidSpec
+        With all that is wrong with name and spec.
+    LimitExceeded
+        When it has more workers than the profile or the configuration allow.
+    """
     problems = name_problems(request.name)
     asked = sparse_spec(request.spec)
     try:

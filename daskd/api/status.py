@@ -23,6 +23,8 @@ _CODES: dict[type[errors.DaskdError], grpc.StatusCode] = {
     errors.WorkerNotFound: grpc.StatusCode.NOT_FOUND,
     errors.TokenNotFound: grpc.StatusCode.NOT_FOUND,
     errors.ClusterExists: grpc.StatusCode.ALREADY_EXISTS,
+    errors.GroupExists: grpc.StatusCode.ALREADY_EXISTS,
+    errors.SpecImmutable: grpc.StatusCode.FAILED_PRECONDITION,
     errors.ClusterNotRunning: grpc.StatusCode.FAILED_PRECONDITION,
     errors.SchedulerUnreachable: grpc.StatusCode.UNAVAILABLE,
     errors.LimitExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -206,9 +206,9 @@ def is_overcome(ledger: Ledger, view: View, group: str, nodes: Iterable[Instance
 def give_up_if_hopeless(ledger: Ledger, group: str, bound: int) -> None:
     """FAILED, if a group failed so often and the cluster never had a worker. One that had goes on trying."""
     state = ledger.cluster.group(group)
-    if state.failures < bound:
+    if state.failures < bound or state.removing:
         return
-    ever = any(other.start_times for other in ledger.cluster.groups)
+    ever = ledger.cluster.had_workers or any(other.start_times for other in ledger.cluster.groups)
     if not ever:
         times = f"{state.failures} times in a row" if state.failures > 1 else "and would again"
         fail(ledger, f"group {group!r} failed to start {times}: {state.message}")

@@ -260,6 +260,8 @@ class Cluster:
         It shall end because it could not be kept up: it rests as FAILED.
     grants
         Whom it is shared with.
+    had_workers
+        A group that was removed had a worker once.
     next_ordinal
         The next instance's ordinal.
     revision
@@ -280,6 +282,7 @@ class Cluster:
     stop: str = ""
     failed: bool = False
     grants: tuple[Grant, ...] = ()
+    had_workers: bool = False
     groups: tuple[Group, ...] = ()
     adaptive_memory: dict[str, Any] = field(default_factory=dict)
     unplaceable: tuple[Unplaceable, ...] = ()

@@ -66,6 +66,18 @@ class GroupNotFound(DaskdError):
     reason = "GROUP_NOT_FOUND"
 
 
+class GroupExists(DaskdError):
+    """The cluster has another worker group of that name."""
+
+    reason = "GROUP_EXISTS"
+
+
+class SpecImmutable(DaskdError):
+    """What differs can only be chosen when the cluster, or the group, is made."""
+
+    reason = "SPEC_IMMUTABLE"
+
+
 class WorkerNotFound(DaskdError):
     """The cluster has no such worker."""
 

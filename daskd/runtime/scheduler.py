@@ -70,12 +70,19 @@ def security_of(tls: TLSFiles | None) -> Security:
     )
 
 
-def build(spec: SchedulerSpec, directory: Path) -> Hub:
-    """Build the hub that a spec asks for; it is not started yet."""
-    http: dict[str, Any] = {"serve_http": False, "dashboard": False}
+def scheduler_arguments(spec: SchedulerSpec) -> dict[str, Any]:
+    """What a spec says to the scheduler's class, its own options aside."""
+    arguments: dict[str, Any] = {"serve_http": False, "dashboard": False}
     if spec.dashboard is not None:
         address = f"{spec.dashboard.host}:{spec.dashboard.port}"
-        http = {"serve_http": True, "dashboard": True, "dashboard_address": address}
+        arguments = {"serve_http": True, "dashboard": True, "dashboard_address": address}
+    if spec.preload:  # else as Dask's configuration says
+        arguments["preload"] = list(spec.preload)
+    return {**arguments, "host": spec.host, "port": spec.port}
+
+
+def build(spec: SchedulerSpec, directory: Path) -> Hub:
+    """Build the hub that a spec asks for; it is not started yet."""
     hub = Hub(
         identity={
             "runtime_version": spec.runtime_version,
@@ -84,10 +91,9 @@ def build(spec: SchedulerSpec, directory: Path) -> Hub:
         },
         held=HeldBounds(spec.held_seconds, spec.held_memory_share),
         on_terminate=lambda peer: note_goodbye(directory, peer),
-        host=spec.host,
-        port=spec.port,
         security=security_of(spec.tls),
-        **http,
+        **scheduler_arguments(spec),
+        **spec.options,
     )
     hub.scheduler.add_plugin(Ending(spec, directory))
     return hub
@@ -99,12 +105,12 @@ async def start(spec: SchedulerSpec, directory: Path) -> Hub:
     Raises
     ------
     Ended
-        It did not start: an address is taken, a certificate can't be read, ...
+        It did not start: an address is taken, a certificate can't be read, a preload can't be imported, ...
     """
     try:
         hub = build(spec, directory)
         await hub.scheduler
-    except (OSError, ValueError, RuntimeError) as err:
+    except Exception as err:  # what users preload, and options of theirs, may raise anything
         # distributed wraps what fails at a server's start in a RuntimeError.
         cause = err.__cause__ or err
         code = ExitCode.TLS_REFUSED if isinstance(cause, ssl.SSLError) else ExitCode.FAILED

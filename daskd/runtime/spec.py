@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -40,7 +40,7 @@ class SchedulerSpec:
 
     Times are seconds, `held_memory_share` a share of the workers' memory. `link_fd` is a bound unix
     socket's descriptor, None where there is no link. `contact_host` is where others reach it that listens on all
-    addresses; None: the one of the default route.
+    addresses; None: the one of the default route. `options` are more keyword arguments of its class.
     """
 
     cluster: str
@@ -56,6 +56,8 @@ class SchedulerSpec:
     held_seconds: float
     held_memory_share: float
     orphan_timeout: float
+    preload: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ class NodeSpec:
     Times are seconds, `memory_limit` bytes a worker, 0 for none. One of `scheduler` (an address) and
     `scheduler_report` (the path of the scheduler's `report.json`, which is waited for) is set. `host` is the address
     that the workers listen on; None: the one from which the scheduler is reached.
+    `worker_class` is a module and a name in it, None for distributed's own; `worker_options` are more keyword
+    arguments of it.
     """
 
     cluster: str
@@ -85,6 +89,9 @@ class NodeSpec:
     death_timeout: float
     join_timeout: float
     dashboard: bool
+    preload: tuple[str, ...] = ()
+    worker_class: str | None = None
+    worker_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class _Reader:
@@ -146,6 +153,17 @@ class _Reader:
         if not names or len(set(names)) < len(names):
             raise SpecError(f"{where} must name at least one worker, and each once")
         return names
+
+    def maybe_texts(self, key: str) -> tuple[str, ...]:
+        """A list of texts; none where there is none."""
+        items = self._take(key, (list,), "a list") if key in self._content else []
+        if not all(isinstance(item, str) and item for item in items):
+            raise SpecError(f"{self._where}: {key!r} must list texts that are not empty")
+        return tuple(items)
+
+    def maybe_values(self, key: str) -> dict[str, Any]:
+        """An object of whatever values; empty where there is none."""
+        return dict(self._take(key, (dict,), "an object")) if key in self._content else {}
 
     def numbers(self, key: str) -> dict[str, float]:
         inner = self.within(key)
@@ -218,6 +236,8 @@ def _parse_scheduler(reader: _Reader) -> SchedulerSpec:
         held_seconds=held.number("seconds"),
         held_memory_share=held.number("memory_share"),
         orphan_timeout=reader.number("orphan_timeout"),
+        preload=reader.maybe_texts("preload"),
+        options=reader.maybe_values("options"),
     )
 
 
@@ -244,4 +264,7 @@ def _parse_node(reader: _Reader, where: str) -> NodeSpec:
         death_timeout=reader.number("death_timeout"),
         join_timeout=reader.number("join_timeout"),
         dashboard=reader.flag("dashboard"),
+        preload=reader.maybe_texts("preload"),
+        worker_class=reader.maybe_text("worker_class"),
+        worker_options=reader.maybe_values("worker_options"),
     )

@@ -5,35 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
 import click
 
-from daskd_client.types import AdaptivePolicy, ClusterSpec, WorkerGroupSpec
+from daskd_client.types import ClusterSpec, WorkerGroupSpec
 
 from .. import waiting
 from ..framing import Example, command, wait_options
+from ..group_options import GroupOptions, group_of, group_options
 from ..render import clusters
 from ..session import Session
-from ..values import DriverOption, Duration, Variable
+from ..values import Duration, Variable
 
 
 @dataclass(frozen=True)
-class CreateOptions:
+class CreateOptions(GroupOptions):
     """What `create` is asked for; empty and None leave it to the profile, then to the daemon. Seconds."""
 
     name: str
     profile: str
-    driver: str
-    n_workers: int | None
-    threads: int | None
-    memory: str
-    option: tuple[tuple[str, Any], ...]
-    workers_per_node: int | None
     python: str
+    cwd: str
     env: tuple[tuple[str, str], ...]
-    minimum: int | None
-    maximum: int | None
     idle_timeout: float | None
     dry_run: bool
     no_wait: bool
@@ -56,18 +49,10 @@ class CreateOptions:
 )
 @click.argument("name", required=False, default="")
 @click.option("--profile", default="", help="The administrator's template to build on (see: daskctl profiles).")
-@click.option("--driver", default="", help="What launches the workers (see: daskctl drivers).")
-@click.option("-n", "--workers", "n_workers", metavar="N", type=click.IntRange(min=0), help="How many workers.")
-@click.option("--threads", metavar="T", type=click.IntRange(min=1), help="Threads of each worker.")
-@click.option("--memory", metavar="M", default="", help='Memory limit of each worker: "4GiB", "auto"; "0" for none.')
-@click.option("--option", type=DriverOption(), multiple=True, help="An option of the driver; JSON or text. Repeatable.")
-@click.option(
-    "--workers-per-node", metavar="W", type=click.IntRange(min=1), help="How many workers share a job, a pod."
-)
+@group_options
 @click.option("--python", default="", help="The Python that runs scheduler and workers.")
+@click.option("--cwd", metavar="PATH", default="", help="Their working directory.")
 @click.option("--env", type=Variable(), multiple=True, help="A variable of their environment. Repeatable.")
-@click.option("--min", "minimum", type=click.IntRange(min=0), help="Adaptive: never fewer workers than this.")
-@click.option("--max", "maximum", type=click.IntRange(min=0), help="Adaptive: never more workers than this.")
 @click.option("--idle-timeout", type=Duration(), help="End the cluster when nothing was computed for so long.")
 @click.option("--dry-run", is_flag=True, help="Do every check, make nothing, and show what would be made.")
 @wait_options("the scheduler and the workers run")
@@ -97,29 +82,14 @@ def spec_of(options: CreateOptions) -> ClusterSpec:
     click.UsageError
         When no number of workers lies between the bounds of the adaptive policy.
     """
-    group = WorkerGroupSpec(
-        driver=options.driver,
-        n_workers=options.n_workers or 0,
-        nthreads=options.threads or 0,
-        memory_limit=options.memory,
-        workers_per_node=options.workers_per_node or 0,
-        options=dict(options.option),
-        adaptive=_adaptive(options.minimum, options.maximum),
-    )
+    group = group_of(options)
     # A group of one's own hides the profile's: none is sent unless something is said about it.
-    says_something = group != WorkerGroupSpec() or options.n_workers is not None
+    says_something = group != WorkerGroupSpec()
     return ClusterSpec(
         profile=options.profile,
         groups=(group,) if says_something else (),
         python=options.python,
+        cwd=options.cwd,
         environment=dict(options.env),
         idle_timeout=None if options.idle_timeout is None else timedelta(seconds=options.idle_timeout),
     )
-
-
-def _adaptive(minimum: int | None, maximum: int | None) -> AdaptivePolicy | None:
-    if minimum is None and maximum is None:
-        return None
-    if minimum is not None and maximum is not None and minimum > maximum:
-        raise click.UsageError(f"--min {minimum} is more than --max {maximum}: swap or mend them")
-    return AdaptivePolicy(minimum=minimum, maximum=maximum)

@@ -129,6 +129,8 @@ def _group(group: WorkerGroupStatus) -> Cell:
     parts = [counts, *(f"{count} {words}" for count, words in others if count)]
     threads = f"{group.nthreads} thread{'' if group.nthreads == 1 else 's'}"
     parts.append(f"{threads} and {_memory(group)} each, driver {group.driver}")
+    if group.removing:
+        parts.append("being removed")
     words = ", ".join(parts)
     return Cell(f"{words}: {group.message}" if group.message else words)
 

@@ -24,17 +24,24 @@ _GUESSES = {
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def python_of(spec: ClusterSpec) -> str:
-    """The cluster's Python, an absolute path where it can be told."""
-    if not spec.python:
+def python_of(spec: ClusterSpec, group: WorkerGroupSpec | None = None) -> str:
+    """The Python of the scheduler, or of a group's nodes: an absolute path where it can be told."""
+    python = (group.python if group is not None else "") or spec.python
+    if not python:
         return sys.executable
-    if "/" in spec.python:
-        return spec.python
-    for folder in spec.environment.get("PATH", SYSTEM_PATH).split(":"):
-        candidate = Path(folder) / spec.python
+    if "/" in python:
+        return python
+    variables = spec.environment | (group.environment if group is not None else {})
+    for folder in variables.get("PATH", SYSTEM_PATH).split(":"):
+        candidate = Path(folder) / python
         if candidate.is_file() and os.access(candidate, os.X_OK):
             return str(candidate)
-    return spec.python
+    return python
+
+
+def cwd_of(who: Identity, spec: ClusterSpec, group: WorkerGroupSpec | None = None) -> str:
+    """The working directory of the scheduler, or of a group's nodes."""
+    return (group.cwd if group is not None else "") or spec.cwd or who.home
 
 
 def of_instance(
@@ -60,7 +67,7 @@ def _build(who: Identity, spec: ClusterSpec, group: WorkerGroupSpec | None, runt
         "LOGNAME": who.name,
         "SHELL": who.shell,
         "LANG": "C.UTF-8",
-        "PATH": f"{Path(python_of(spec)).parent}:{SYSTEM_PATH}",
+        "PATH": f"{Path(python_of(spec, group)).parent}:{SYSTEM_PATH}",
     }
     environment |= spec.environment
     if group is not None:

@@ -19,7 +19,7 @@ from daskd.drivers.protocol import Batch, Member, Outcome, Result, Surroundings
 from daskd.model.cluster import Handle, Role
 from daskd.model.identity import Identity
 
-from . import environment
+from . import environment, prologue
 from .files import ClusterFiles, write_private
 from .units import Units
 from .zygote import Asked, Command, Connection, Zygote
@@ -140,21 +140,32 @@ class Launcher:
 
     def _launch(self, folder: Path, member: Member) -> dict[str, Any]:
         spec, group, settings = self._batch.spec, self._batch.group, self._batch.runtime
-        argv = [environment.python_of(spec), "-m", "daskd_runtime", self._batch.role.value, str(folder)]
-        if group is not None and group.options.get("nice"):
-            argv = ["nice", "-n", str(group.options["nice"]), *argv]
         variables = environment.of_instance(
             self._who, spec, group, self._files.runtime, member.id, self._where.state_id
         )
+        argv = [environment.python_of(spec, group), "-m", "daskd_runtime", self._batch.role.value, str(folder)]
+        if self._prologue:
+            # a Python that is named without a path may be what the prologue is to bring
+            argv[0] = (group.python if group is not None else "") or spec.python or argv[0]
+            script = prologue.script(self._prologue, argv, variables, str(self._files.runtime))
+            write_private(folder / prologue.FILE, script.encode())
+            argv = [prologue.SHELL, str(folder / prologue.FILE)]
+        if group is not None and group.options.get("nice"):
+            argv = ["nice", "-n", str(group.options["nice"]), *argv]
         return {
             "version": 1,
             "instance": member.id,
             "argv": argv,
-            "cwd": spec.cwd or self._who.home,
+            "cwd": environment.cwd_of(self._who, spec, group),
             "env": variables,
             "log": {"max_bytes": settings.log_max_bytes, "files": settings.log_files},
             "grace": settings.grace,
         }
+
+    @property
+    def _prologue(self) -> tuple[str, ...]:
+        group = self._batch.group
+        return self._batch.spec.scheduler.prologue if group is None else group.prologue
 
     def _common_spec(self, member: Member, role: str, certificate: str) -> dict[str, Any]:
         tls = self._files.tls
@@ -184,6 +195,8 @@ class Launcher:
             "dashboard": {"host": "127.0.0.1", "port": 0} if self._batch.spec.dashboard else None,
             "held": {"seconds": settings.held_seconds, "memory_share": settings.held_memory_share},
             "orphan_timeout": settings.orphan_timeout,
+            "preload": list(self._batch.spec.scheduler.preload),
+            "options": self._batch.spec.scheduler.options,
         }
 
     def _node_spec(self, member: Member) -> dict[str, Any]:
@@ -205,6 +218,9 @@ class Launcher:
             "death_timeout": group.death_timeout,
             "join_timeout": self._batch.runtime.join_timeout,
             "dashboard": self._batch.spec.dashboard,
+            "preload": list(group.preload),
+            "worker_class": group.worker_class or None,
+            "worker_options": group.worker_options,
         }
 
     def _start(self, folder: Path, link: int | None, zygote: Connection | None) -> bool:
@@ -215,15 +231,16 @@ class Launcher:
         return asked is not Asked.UNSURE or was_taken(folder)
 
     def _may_be_forked(self) -> bool:
-        """A fork has the cluster's environment, under which libraries were loaded, and the zygote's niceness."""
+        """A fork has the cluster's Python, environment, import path and the zygote's niceness, and runs no shell."""
         group = self._batch.group
-        return group is None or not (group.environment or group.options.get("nice"))
+        own = group is not None and (group.python or group.cwd or group.environment or group.options.get("nice"))
+        return not (own or self._prologue)
 
     def _zygote_command(self) -> Command:
         spec, cluster = self._batch.spec, self._batch.cluster
         env = environment.of_zygote(self._who, spec, self._files.runtime, cluster, self._where.state_id)
         argv = [environment.python_of(spec), "-m", "daskd_runtime", "zygote", str(self._files.folder)]
-        return Command(argv=tuple(self._placed(argv, "zygote", env)), cwd=spec.cwd or self._who.home, env=env)
+        return Command(argv=tuple(self._placed(argv, "zygote", env)), cwd=environment.cwd_of(self._who, spec), env=env)
 
     def _placed(self, argv: list[str], what: str, env: Mapping[str, str]) -> list[str]:
         return argv if self._units is None else self._units.placed(argv, self._batch.cluster, what, env)

@@ -408,7 +408,7 @@ class WorkerGroupSpec(google.protobuf.message.Message):
     driver: builtins.str
     """The system that launches its workers (see ListDrivers). Empty: the profile's, else "local"."""
     n_workers: builtins.int
-    """How many workers; with an adaptive policy this is where it begins."""
+    """How many workers; with an adaptive policy this is where it begins. Absent: the profile's, else none."""
     nthreads: builtins.int
     """Threads of each worker. 0: one."""
     memory_limit: builtins.str
@@ -462,7 +462,7 @@ class WorkerGroupSpec(google.protobuf.message.Message):
         *,
         name: builtins.str = ...,
         driver: builtins.str = ...,
-        n_workers: builtins.int = ...,
+        n_workers: builtins.int | None = ...,
         nthreads: builtins.int = ...,
         memory_limit: builtins.str = ...,
         workers_per_node: builtins.int = ...,
@@ -479,8 +479,9 @@ class WorkerGroupSpec(google.protobuf.message.Message):
         worker_options: google.protobuf.struct_pb2.Struct | None = ...,
         prologue: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["adaptive", b"adaptive", "death_timeout", b"death_timeout", "options", b"options", "worker_options", b"worker_options"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["adaptive", b"adaptive", "cwd", b"cwd", "death_timeout", b"death_timeout", "driver", b"driver", "environment", b"environment", "local_directory", b"local_directory", "memory_limit", b"memory_limit", "n_workers", b"n_workers", "name", b"name", "nthreads", b"nthreads", "options", b"options", "preload", b"preload", "prologue", b"prologue", "python", b"python", "resources", b"resources", "worker_class", b"worker_class", "worker_options", b"worker_options", "workers_per_node", b"workers_per_node"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_n_workers", b"_n_workers", "adaptive", b"adaptive", "death_timeout", b"death_timeout", "n_workers", b"n_workers", "options", b"options", "worker_options", b"worker_options"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_n_workers", b"_n_workers", "adaptive", b"adaptive", "cwd", b"cwd", "death_timeout", b"death_timeout", "driver", b"driver", "environment", b"environment", "local_directory", b"local_directory", "memory_limit", b"memory_limit", "n_workers", b"n_workers", "name", b"name", "nthreads", b"nthreads", "options", b"options", "preload", b"preload", "prologue", b"prologue", "python", b"python", "resources", b"resources", "worker_class", b"worker_class", "worker_options", b"worker_options", "workers_per_node", b"workers_per_node"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_n_workers", b"_n_workers"]) -> typing.Literal["n_workers"] | None: ...
 
 global___WorkerGroupSpec = WorkerGroupSpec
 

@@ -153,7 +153,7 @@ class ClusterServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def AddWorkerGroup(self, request, context):
-        """Adds a worker group. A repeat with the same group is harmless; ALREADY_EXISTS (GROUP_EXISTS) when there is another of
+        """Adds a worker group; the caller must have the right to connect, too, since it names programs. A repeat with the same group is harmless; ALREADY_EXISTS (GROUP_EXISTS) when there is another of
         that name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -66,7 +66,7 @@ class ClusterServiceStub:
         daskd_api.v1.cluster_pb2.AddWorkerGroupRequest,
         daskd_api.v1.cluster_pb2.AddWorkerGroupResponse,
     ]
-    """Adds a worker group. A repeat with the same group is harmless; ALREADY_EXISTS (GROUP_EXISTS) when there is another of
+    """Adds a worker group; the caller must have the right to connect, too, since it names programs. A repeat with the same group is harmless; ALREADY_EXISTS (GROUP_EXISTS) when there is another of
     that name.
     """
 
@@ -193,7 +193,7 @@ class ClusterServiceAsyncStub:
         daskd_api.v1.cluster_pb2.AddWorkerGroupRequest,
         daskd_api.v1.cluster_pb2.AddWorkerGroupResponse,
     ]
-    """Adds a worker group. A repeat with the same group is harmless; ALREADY_EXISTS (GROUP_EXISTS) when there is another of
+    """Adds a worker group; the caller must have the right to connect, too, since it names programs. A repeat with the same group is harmless; ALREADY_EXISTS (GROUP_EXISTS) when there is another of
     that name.
     """
 
@@ -332,7 +332,7 @@ class ClusterServiceServicer(metaclass=abc.ABCMeta):
         request: daskd_api.v1.cluster_pb2.AddWorkerGroupRequest,
         context: _ServicerContext,
     ) -> typing.Union[daskd_api.v1.cluster_pb2.AddWorkerGroupResponse, collections.abc.Awaitable[daskd_api.v1.cluster_pb2.AddWorkerGroupResponse]]:
-        """Adds a worker group. A repeat with the same group is harmless; ALREADY_EXISTS (GROUP_EXISTS) when there is another of
+        """Adds a worker group; the caller must have the right to connect, too, since it names programs. A repeat with the same group is harmless; ALREADY_EXISTS (GROUP_EXISTS) when there is another of
         that name.
         """
 
