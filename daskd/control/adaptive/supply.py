@@ -6,7 +6,7 @@ A slot is a thread, or less where a restriction says so. Workers that are alike 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from daskd.model.adaptive import ClassRow, Group, Pairs
@@ -80,7 +80,7 @@ class Demand:
 
 
 def allot(
-    bins: Sequence[Bin], demand: Demand, groups: Mapping[str, int], passed_over: str | None = None
+    bins: Sequence[Bin], demand: Demand, groups: Mapping[str, int], passed_over: Collection[str] = ()
 ) -> tuple[list[Bin], int]:
     """Give a class the slots it needs: running ones first, then the longest awaited, no more than needed.
 
@@ -96,7 +96,7 @@ def allot(
     groups
         The groups that can serve it, and their ranks.
     passed_over
-        A group whose pending workers do not count.
+        Groups whose pending workers do not count.
 
     Returns
     -------
@@ -107,7 +107,7 @@ def allot(
     for item in sorted(bins, key=lambda b: (not b.running, -b.age, groups.get(b.group, 0))):
         worth = demand.start + demand.horizon - item.arrival
         each = item.slots(demand.row) if item.group in groups else 0
-        late = item.group == passed_over and not item.running
+        late = item.group in passed_over and not item.running
         if each < 1 or worth <= 0 or late:
             left.append(item)
             continue
