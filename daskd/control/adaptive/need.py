@@ -119,9 +119,7 @@ def _instead(launch: Launch, passed_over: Sequence[Standing]) -> Launch:
     if not passed_over:
         return launch
     last = passed_over[-1]
-    return replace(
-        launch, instead_of=last.group.name, failing=last.group.failing, waited=max(last.ages, default=0.0)
-    )
+    return replace(launch, instead_of=last.group.name, failing=last.group.failing, waited=max(last.ages, default=0.0))
 
 
 def _demand(item: Served, standing: Standing, load: ClassMemory | None) -> Demand:

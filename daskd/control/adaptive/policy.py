@@ -52,8 +52,8 @@ def decide(
 
     Returns
     -------
-    A decision for each group whose count is not fixed. It is a function of the arguments alone: there is no clock and no chance in
-    it, and nothing given is changed.
+    A decision for each group whose count is not fixed. It is a function of the arguments alone: there is no
+    clock and no chance in it, and nothing given is changed.
     """
     standings = stand_all(groups, instances, snapshot, now)
     adaptive = {name: standing for name, standing in standings.items() if not standing.group.fixed}
