@@ -158,7 +158,7 @@ class ClusterSpec:
     scheduler: SchedulerSpec | None = None
     max_lifetime: timedelta | None = None
     lifetime_warning: timedelta | None = None
-    on_idle: IdleAction | None = None
+    on_idle: IdleAction = IdleAction.UNSPECIFIED
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,10 @@ _SECOND = (
     "CREATE INDEX tokens_expires ON tokens (expires)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND)
+# records of format 2, which an older daskd can't read: it refuses the whole state, in words
+_THIRD: tuple[str, ...] = ()
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _SECOND, _THIRD)
 """The statements that lead from schema N to N + 1, at place N."""
 
 SCHEMA_VERSION = len(MIGRATIONS)

@@ -32,8 +32,8 @@ async def scale(api: Any, n: int, group: str = "", name: str = "etl") -> pb.Clus
     return (await api.clusters.ScaleCluster(request, metadata=api.auth)).cluster
 
 
-async def adapt(api: Any, name: str = "etl", **policy: Any) -> pb.Cluster:
-    request = pb.AdaptClusterRequest(name=name, policy=pb.AdaptivePolicy(**policy))
+async def adapt(api: Any, group: str = "", **policy: Any) -> pb.Cluster:
+    request = pb.AdaptClusterRequest(name="etl", group=group, policy=pb.AdaptivePolicy(**policy))
     return (await api.clusters.AdaptCluster(request, metadata=api.auth)).cluster
 
 
@@ -82,7 +82,7 @@ async def test_scale_turns_the_adaptive_policy_off(api, cluster):
 
     answer = await scale(api, 2)
 
-    assert not answer.HasField("adaptive")
+    assert not answer.groups[0].HasField("adaptive")
     last = (await api.store.events(cluster.uid))[-1]
     assert (last.type, last.facts["adaptive_off"]) == ("SCALED", "true")
     assert "adaptive policy is off" in last.message
@@ -90,9 +90,9 @@ async def test_scale_turns_the_adaptive_policy_off(api, cluster):
 
 async def test_scaling_one_group_leaves_the_policy_of_another(api, cluster):
     """Only the scaled group's own policy ends."""
-    await adapt(api, group="big", maximum=4)
+    await adapt(api, "big", maximum=4)
 
-    assert (await scale(api, 3)).adaptive.policy.group == "big"
+    assert [group.HasField("adaptive") for group in (await scale(api, 3)).groups] == [False, True]
 
 
 async def test_concurrent_scales_are_all_recorded(api, cluster):
@@ -129,8 +129,8 @@ async def test_adapt_sets_the_policy_as_a_whole(api, cluster):
 
     answer = await adapt(api, interval=Duration(seconds=2))
 
-    policy = answer.adaptive.policy
-    assert (policy.minimum, policy.maximum, policy.group, policy.interval.seconds) == (0, 64, "default", 2)
+    policy = answer.groups[0].adaptive.policy
+    assert (policy.minimum, policy.maximum, policy.interval.seconds) == (0, 64, 2)
     assert not policy.HasField("wait_count")
     assert (await history(api, cluster.uid))[1:] == [("ADAPTED", USER), ("ADAPTED", USER)]
 
@@ -148,7 +148,7 @@ async def test_adapt_without_a_policy_turns_it_off(api, cluster):
 
     first, second = await adapt_off(api), await adapt_off(api)
 
-    assert not first.HasField("adaptive")
+    assert not first.groups[0].HasField("adaptive")
     assert first.groups[0].desired == 2
     assert first.revision == second.revision
 
@@ -187,7 +187,7 @@ async def test_a_maximum_over_the_limit_is_refused(api, cluster):
 
 async def test_a_policy_for_an_unknown_group_is_refused(api, cluster):
     """The group's name is checked, and the near one named."""
-    request = pb.AdaptClusterRequest(name="etl", policy=pb.AdaptivePolicy(group="bigg"))
+    request = pb.AdaptClusterRequest(name="etl", group="bigg", policy=pb.AdaptivePolicy())
 
     told = await refused(api.clusters.AdaptCluster(request, metadata=api.auth))
 
@@ -197,7 +197,8 @@ async def test_a_policy_for_an_unknown_group_is_refused(api, cluster):
 
 async def test_a_profile_may_fix_the_policy(serve):
     """What a profile fixes of the policy can't be changed later either."""
-    api = await serve('[profiles.p]\nfixed = ["adaptive.maximum"]\nspec = { adaptive = { maximum = 4 } }')
+    spec = "spec = { group = { adaptive = { maximum = 4 } } }"
+    api = await serve(f'[profiles.p]\nfixed = ["group.adaptive.maximum"]\n{spec}')
     await create(api, profile="p")
 
     request = pb.AdaptClusterRequest(name="etl", policy=pb.AdaptivePolicy(maximum=5))

@@ -125,9 +125,19 @@ BAD_SPECS = [
     ({"environment": {"A B": "1"}}, "environment", "'A B' is no name of an environment variable"),
     ({"environment": {"DASKD_X": "1"}}, "environment", "the daemon's own"),
     ({"idle_timeout": Duration(seconds=-1)}, "idle_timeout", "is no duration"),
-    ({"adaptive": pb.AdaptivePolicy(group="defalt")}, "adaptive.group", "did you mean 'default'?"),
-    ({"adaptive": pb.AdaptivePolicy(minimum=5, maximum=2)}, "adaptive", "minimum 5 is more than maximum 2"),
-    ({"adaptive": pb.AdaptivePolicy(minimum=65)}, "adaptive.minimum", "raise `maximum`"),
+    (
+        one_group(adaptive=pb.AdaptivePolicy(minimum=5, maximum=2)),
+        "groups[0].adaptive",
+        "minimum 5 is more than maximum 2",
+    ),
+    (one_group(adaptive=pb.AdaptivePolicy(minimum=65)), "groups[0].adaptive.minimum", "raise `maximum`"),
+    (one_group(worker_class="Worker"), "groups[0].worker_class", "names no class"),
+    (
+        one_group(adaptive=pb.AdaptivePolicy(maximum_memory="4GiB"), memory_limit="0"),
+        "groups[0].adaptive.maximum_memory",
+        "no memory limit",
+    ),
+    ({"scheduler": pb.SchedulerSpec(placement="moon")}, "scheduler.placement", "'process' or 'embedded'"),
     ({"held_work": pb.HeldWorkPolicy(memory_share=1.5)}, "held_work.memory_share", "it must be at most 1"),
     ({"groups": [pb.WorkerGroupSpec(), pb.WorkerGroupSpec(name="default")]}, "groups[1].name", "two groups"),
     ({"environment": {f"V{i}": "x" * 100_000 for i in range(11)}}, "spec", "shorten its environments"),
@@ -313,7 +323,7 @@ async def test_a_field_is_named_where_the_user_wrote_it(serve):
     ("toml", "spec", "asked", "allowed"),
     [
         (PROFILES, {"profile": "gpu", **one_group(n_workers=9)}, "9", "8"),
-        (PROFILES, {"profile": "gpu", "adaptive": pb.AdaptivePolicy(maximum=9)}, "9", "8"),
+        (PROFILES, {"profile": "gpu", **one_group(adaptive=pb.AdaptivePolicy(maximum=9))}, "9", "8"),
         ("[limits]\nmax_workers = 5", one_group(n_workers=6), "6", "5"),
         (
             "[limits]\nmax_workers = 5",
@@ -332,12 +342,13 @@ async def test_too_many_workers_are_refused_with_the_limit(serve, toml, spec, as
 
 
 async def test_an_adaptive_policy_is_completed_with_the_limit(serve):
-    """A policy without a maximum gets the lowest of the limits, and names its group."""
+    """A policy without a maximum gets the lowest of the limits; the spec is as it was given."""
     api = await serve(PROFILES)
 
-    cluster = await create(api, profile="gpu", adaptive=pb.AdaptivePolicy(minimum=1))
+    cluster = await create(api, profile="gpu", **one_group(adaptive=pb.AdaptivePolicy(minimum=1)))
 
-    assert (cluster.adaptive.policy.maximum, cluster.adaptive.policy.group) == (8, "gpus")
+    assert (cluster.groups[0].name, cluster.groups[0].adaptive.policy.maximum) == ("gpus", 8)
+    assert not cluster.spec.groups[0].adaptive.HasField("maximum")
 
 
 async def test_concurrent_creates_do_not_pass_the_limit(serve):

@@ -11,6 +11,7 @@ import pytest
 from api_harness import OTHER_UID, refused, take
 
 from daskd.api.create import new_cluster
+from daskd.control.desired import Bounds
 from daskd.model.event import NewEvent
 from daskd.model.spec import ClusterSpec
 from daskd.security.peer import identity_of
@@ -133,7 +134,7 @@ async def test_what_cant_run_as_its_owner_is_refused(api, theirs, validate_only)
 async def test_an_administrator_sees_names_of_variables_alone(api, theirs):
     """Root reaches a user's cluster as owner/name, and sees no value of its environment."""
     spec = ClusterSpec(environment={"TOKEN": "s3cret"})
-    record = new_cluster("etl", spec, identity_of(OTHER_UID), 1.0)
+    record = new_cluster("etl", spec, identity_of(OTHER_UID), Bounds(9, 9, 9), 1.0)
     await api.store.create(record, request_id="", event=NewEvent("CREATED", "x"))
 
     mine = await api.clusters.GetCluster(pb.GetClusterRequest(name="nobody/etl"), metadata=api.auth)

@@ -128,7 +128,7 @@ async def test_an_operator_sees_and_ends_but_does_not_connect(serve):
 
 def test_grants_are_bounded():
     """A cluster that is shared with a hundred is shared with a group, not with one more."""
-    record = new_cluster("etl", ClusterSpec(), identity_of(OTHER_UID), 1.0)
+    record = new_cluster("etl", ClusterSpec(), identity_of(OTHER_UID), desired.Bounds(9, 9, 9), 1.0)
     for number in range(desired.MOST_GRANTS):
         record = desired.shared(record, Grant(f"u{number}", Right.VIEW, number), actor="ann").cluster
     again = desired.shared(record, Grant("u1", Right.USE, 1), actor="ann").cluster

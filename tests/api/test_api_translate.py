@@ -15,7 +15,15 @@ from daskd.api.translate import memory_text, plain, sparse_spec, spec_message, s
 from daskd.config import Config
 from daskd.model.errors import InvalidArgument, ResumeTokenExpired
 from daskd.model.quantity import parse_memory
-from daskd.model.spec import AdaptivePolicy, ClusterSpec, HeldWorkPolicy, WorkerGroupSpec
+from daskd.model.spec import (
+    AdaptivePolicy,
+    ClusterSpec,
+    HeldWorkPolicy,
+    OnIdle,
+    Placement,
+    SchedulerSpec,
+    WorkerGroupSpec,
+)
 from daskd.security.peer import identity_of
 from daskd_api.v1 import cluster_pb2 as pb
 
@@ -37,6 +45,19 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=5,
 )
+LINES = st.lists(TEXT, max_size=3).map(tuple)
+POLICIES = st.builds(
+    AdaptivePolicy,
+    minimum=st.integers(0, 10),
+    maximum=st.none() | st.integers(10, 1000),
+    interval=st.none() | milliseconds(100, 3_600_000),
+    wait_count=st.none() | COUNTS,
+    target_duration=st.none() | milliseconds(1, 86_400_000),
+    initial=st.none() | COUNTS,
+    cool_down=st.none() | milliseconds(0, 86_400_000),
+    minimum_cores=st.none() | st.integers(0, 10),
+    maximum_memory=st.none() | st.integers(1, 1 << 60),
+)
 GROUPS = st.builds(
     WorkerGroupSpec,
     name=NAMES,
@@ -50,15 +71,13 @@ GROUPS = st.builds(
     local_directory=PATHS,
     death_timeout=milliseconds(1000, 86_400_000),
     options=st.dictionaries(TEXT, JSON, max_size=3),
-)
-POLICIES = st.builds(
-    AdaptivePolicy,
-    minimum=st.integers(0, 10),
-    maximum=st.none() | st.integers(10, 1000),
-    interval=st.none() | milliseconds(100, 3_600_000),
-    wait_count=st.none() | COUNTS,
-    target_duration=st.none() | milliseconds(1, 86_400_000),
-    initial=st.none() | COUNTS,
+    adaptive=st.none() | POLICIES,
+    python=TEXT,
+    cwd=PATHS,
+    preload=LINES,
+    worker_class=st.sampled_from(["", "distributed.Worker"]),
+    worker_options=st.dictionaries(TEXT, JSON, max_size=3),
+    prologue=LINES,
 )
 SPECS = st.builds(
     ClusterSpec,
@@ -68,8 +87,17 @@ SPECS = st.builds(
     cwd=PATHS,
     import_path=st.lists(PATHS, max_size=3).map(tuple),
     environment=ENVIRONMENTS,
-    adaptive=st.none() | POLICIES,
+    scheduler=st.builds(
+        SchedulerSpec,
+        placement=st.sampled_from(Placement),
+        preload=LINES,
+        options=st.dictionaries(TEXT, JSON, max_size=3),
+        prologue=LINES,
+    ),
     idle_timeout=st.none() | milliseconds(1, 86_400_000),
+    on_idle=st.sampled_from(OnIdle),
+    max_lifetime=st.none() | milliseconds(1000, 86_400_000),
+    lifetime_warning=st.none() | milliseconds(0, 86_400_000),
     held_work=st.builds(
         HeldWorkPolicy, keep=st.none() | milliseconds(0, 86_400_000), memory_share=st.none() | st.floats(0, 1)
     ),

@@ -167,10 +167,10 @@ def test_scale_turns_adaptive_off_and_stop_does_not(make: Make, name: str, share
     adaptive = cluster.adapt(minimum=0, maximum=3, interval="500ms")
     assert (adaptive.minimum, adaptive.maximum) == (0, 3)
     adaptive.stop()
-    assert record_of(shared_daemon, cluster.uid).adaptive is not None
+    assert record_of(shared_daemon, cluster.uid).groups[0].adaptive is not None
     assert "Adaptive" in cluster._scaling_status()
     cluster.scale(1)
-    assert record_of(shared_daemon, cluster.uid).adaptive is None
+    assert record_of(shared_daemon, cluster.uid).groups[0].adaptive is None
     cluster.wait_for_workers(1, timeout=60)
 
 
@@ -331,7 +331,7 @@ def test_the_widget_scales_and_adapts(make: Make, name: str, shared_daemon: Daem
     minimum, maximum, adapt = accordion.children[1].children
     minimum.value, maximum.value = 0, 2
     adapt.click()
-    policy = record_of(shared_daemon, cluster.uid).adaptive
+    policy = record_of(shared_daemon, cluster.uid).groups[0].adaptive
     assert policy is not None
     assert policy.policy is not None
     assert policy.policy.maximum == 2
@@ -339,7 +339,7 @@ def test_the_widget_scales_and_adapts(make: Make, name: str, shared_daemon: Daem
     request.value = 1
     scale.click()
     record = record_of(shared_daemon, cluster.uid)
-    assert record.adaptive is None
+    assert record.groups[0].adaptive is None
     assert record.groups[0].desired == 1
     assert "Manual" in status.value
 

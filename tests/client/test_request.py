@@ -29,10 +29,16 @@ def test_keywords_become_fields() -> None:
     """Each keyword arrives in its field, durations and sizes in any form that Dask takes."""
     worker = {"nthreads": 2, "memory_limit": 2**30, "resources": {"GPU": 1}, "death_timeout": "1m"}
     spec = spec_of(
-        {"driver": "slurm", "n_workers": 8, "worker": worker, "workers_per_node": 2, "options": {"queue": "main"}},
+        {
+            "driver": "slurm",
+            "n_workers": 8,
+            "worker": worker,
+            "workers_per_node": 2,
+            "options": {"queue": "main"},
+            "adaptive": {"maximum": 4, "interval": "500ms"},
+        },
         idle_timeout="2h",
         held_work={"keep": 60, "memory_share": 0.25},
-        adaptive={"maximum": 4, "interval": "500ms"},
     )
     assert spec.groups == (
         WorkerGroupSpec(
@@ -44,11 +50,11 @@ def test_keywords_become_fields() -> None:
             resources={"GPU": 1},
             death_timeout=timedelta(minutes=1),
             options={"queue": "main"},
+            adaptive=AdaptivePolicy(maximum=4, interval=timedelta(seconds=0.5)),
         ),
     )
     assert spec.idle_timeout == timedelta(hours=2)
     assert spec.held_work == HeldWorkPolicy(keep=timedelta(minutes=1), memory_share=0.25)
-    assert spec.adaptive == AdaptivePolicy(maximum=4, interval=timedelta(seconds=0.5))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +78,7 @@ def test_memory_limits_are_dasks(given: Any, written: str) -> None:
         ({"group": {"worker": 3}}, "groups[0].worker"),
         ({"idle_timeout": "ten"}, "idle_timeout"),
         ({"environment": {"A": 1}}, "environment['A']"),
-        ({"adaptive": {"max": 1}}, "adaptive.max"),
+        ({"group": {"adaptive": {"max": 1}}}, "groups[0].adaptive.max"),
         ({"held_work": {"keep": "x"}}, "held_work.keep"),
     ],
 )

@@ -36,7 +36,7 @@ POLICY = Adaptive(AdaptivePolicy(minimum=0, maximum=10), since=LONG_AGO)
 
 def cluster(desired: int = 0, each: int = 1, scheduler: Mapping[str, Any] | None = None, **fields: Any) -> Cluster:
     """A cluster that has run for an hour, with one group that desires that many workers, so many an instance."""
-    group = {key: fields.pop(key) for key in ("failures", "retry_at", "start_times") if key in fields}
+    group = {key: fields.pop(key) for key in ("failures", "retry_at", "start_times", "adaptive") if key in fields}
     group["message"] = "it is broken" if group.get("failures") else ""
     record = Scheduler(instance="s", address=ADDRESS, started=LONG_AGO, **(scheduler or {}))
     values = {

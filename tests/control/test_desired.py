@@ -8,18 +8,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daskd.control.desired import Bounds, adapted, check_counts, deleted, scaled, unadapted
+from daskd.control.desired import Bounds, Size, adapted, check_counts, deleted, scaled, unadapted
 from daskd.model.cluster import Adaptive, Cluster, Group
-from daskd.model.errors import ClusterNotRunning, LimitExceeded
-from daskd.model.spec import AdaptivePolicy, ClusterSpec
+from daskd.model.errors import ClusterNotRunning, InvalidArgument, LimitExceeded
+from daskd.model.spec import AdaptivePolicy, ClusterSpec, WorkerGroupSpec
 
 RELAXED = settings(deadline=None, max_examples=60)  # a loaded machine is no defect
+GIB = 1 << 30
 BOUNDS = Bounds(group=50, cluster=80, adaptive=64)
 
 
 def cluster(*desired: int) -> Cluster:
+    specs = tuple(
+        WorkerGroupSpec(name=f"g{i}", n_workers=count, nthreads=4, memory_limit="3GiB")
+        for i, count in enumerate(desired)
+    )
     groups = tuple(Group(f"g{i}", desired=count) for i, count in enumerate(desired))
-    return Cluster("u", "etl", "ann", 1, ClusterSpec(), created=0, updated=0, groups=groups)
+    return Cluster("u", "etl", "ann", 1, ClusterSpec(groups=specs), created=0, updated=0, groups=groups)
+
+
+def following(of: Cluster, name: str, adaptive: Adaptive) -> Cluster:
+    """The same with a policy in force for one group."""
+    return replace(of, groups=tuple(replace(g, adaptive=adaptive) if g.name == name else g for g in of.groups))
 
 
 @RELAXED
@@ -29,16 +39,17 @@ def test_scaling_changes_one_count_and_tells_it_once(counts, data):
     index = data.draw(st.integers(0, len(counts) - 1))
     count = data.draw(st.integers(0, 20))
 
-    step = scaled(cluster(*counts), f"g{index}", count, actor="ann", bounds=BOUNDS)
+    step = scaled(cluster(*counts), f"g{index}", Size(count), actor="ann", bounds=BOUNDS)
 
     assert [group.desired for group in step.cluster.groups] == [*counts[:index], count, *counts[index + 1 :]]
+    assert [group.n_workers for group in step.cluster.spec.groups] == [group.desired for group in step.cluster.groups]
     assert len(step.events) == (count != counts[index])
-    assert scaled(step.cluster, f"g{index}", count, actor="ann", bounds=BOUNDS).events == ()
+    assert scaled(step.cluster, f"g{index}", Size(count), actor="ann", bounds=BOUNDS).events == ()
 
 
 def test_scaling_down_is_allowed_over_the_limit():
     """A limit that was lowered later hinders no step towards it."""
-    assert scaled(cluster(70), "g0", 60, actor="ann", bounds=BOUNDS).cluster.groups[0].desired == 60
+    assert scaled(cluster(70), "g0", Size(60), actor="ann", bounds=BOUNDS).cluster.groups[0].desired == 60
 
 
 @pytest.mark.parametrize(("counts", "asked"), [([("a", 51)], "51"), ([("a", 45), ("b", 45)], "90")])
@@ -50,34 +61,86 @@ def test_counts_over_a_bound_are_refused(counts, asked):
     assert caught.value.facts["asked"] == asked
 
 
+@pytest.mark.parametrize(
+    ("size", "workers"),
+    [
+        (Size(workers=3), 3),
+        (Size(cores=8), 2),
+        (Size(cores=9), 3),
+        (Size(memory=6 * GIB), 2),
+        (Size(memory=6 * GIB + 1), 3),
+        (Size(memory=0), 0),
+    ],
+)
+def test_a_size_is_rounded_up_to_whole_workers(size: Size, workers: int):
+    """Of workers with 4 threads and 3 GiB each there are as many as it takes."""
+    assert scaled(cluster(1), "g0", size, actor="ann", bounds=BOUNDS).cluster.groups[0].desired == workers
+
+
+def test_memory_is_no_size_of_workers_without_a_limit():
+    """It can't be divided; the refusal says what can be said instead."""
+    spec = ClusterSpec(groups=(WorkerGroupSpec(name="g0", memory_limit=0),))
+    for change in (
+        lambda: scaled(replace(cluster(1), spec=spec), "", Size(memory=GIB), actor="ann", bounds=BOUNDS),
+        lambda: adapted(
+            replace(cluster(1), spec=spec), "", AdaptivePolicy(maximum_memory=GIB), actor="ann", bounds=BOUNDS, now=1.0
+        ),
+    ):
+        with pytest.raises(InvalidArgument, match=r"no memory limit .* how many workers"):
+            change()
+
+
 def test_a_policy_gets_the_lowest_maximum():
-    """Without a maximum of its own, a policy has the lowest of the three bounds, and its group's name."""
-    step = adapted(cluster(1), AdaptivePolicy(), actor="ann", bounds=BOUNDS, now=5.0)
+    """Without a maximum of its own, a policy has the lowest of the three bounds; the spec is as it was given."""
+    step = adapted(cluster(1), "", AdaptivePolicy(), actor="ann", bounds=BOUNDS, now=5.0)
 
-    assert step.cluster.adaptive == Adaptive(AdaptivePolicy(maximum=50, group="g0"), since=5.0, target=1)
+    assert step.cluster.groups[0].adaptive == Adaptive(AdaptivePolicy(maximum=50), since=5.0, target=1)
     assert step.cluster.groups[0].desired == 1
+    assert step.cluster.spec.groups[0].adaptive == AdaptivePolicy()
 
 
-def test_a_changed_policy_remembers_what_it_learnt():
-    """The same group's memory is kept; another group's is not taken over."""
-    before = replace(
-        cluster(1, 2), adaptive=Adaptive(AdaptivePolicy(group="g0", maximum=9), since=1.0, target=3, memory={"k": 1})
-    )
+@pytest.mark.parametrize(
+    ("given", "minimum", "maximum"),
+    [
+        ({"minimum_cores": 9, "maximum_cores": 19}, 3, 4),
+        ({"minimum_memory": 4 * GIB, "maximum_memory": 14 * GIB}, 2, 4),
+        ({"minimum": 3, "minimum_cores": 4, "maximum": 9, "maximum_memory": 15 * GIB}, 3, 5),
+    ],
+)
+def test_bounds_in_other_units_are_whole_workers(given, minimum, maximum):
+    """Minima are rounded up and maxima down; the strictest holds."""
+    step = adapted(cluster(1), "", AdaptivePolicy(**given), actor="ann", bounds=BOUNDS, now=5.0)
 
-    same = adapted(before, AdaptivePolicy(maximum=5), actor="ann", bounds=BOUNDS, now=2.0)
-    other = adapted(before, AdaptivePolicy(maximum=5, group="g1"), actor="ann", bounds=BOUNDS, now=2.0)
+    policy = step.cluster.groups[0].adaptive.policy
+    assert (policy.minimum, policy.maximum) == (minimum, maximum)
 
-    assert (same.cluster.adaptive.memory, same.cluster.adaptive.target) == ({"k": 1}, 3)
-    assert (other.cluster.adaptive.memory, other.cluster.adaptive.target) == ({}, 2)
+
+def test_bounds_that_leave_no_whole_worker_are_refused():
+    """Two minima and maxima that contradict each other once they are in workers are told."""
+    policy = AdaptivePolicy(minimum_cores=8, maximum_memory=5 * GIB)
+    with pytest.raises(InvalidArgument, match="minimum 2 is more than the maximum 1"):
+        adapted(cluster(1), "", policy, actor="ann", bounds=BOUNDS, now=5.0)
+
+
+def test_a_changed_policy_keeps_what_was_decided():
+    """The same group's target stands; another group's policy is not touched."""
+    before = following(cluster(1, 2), "g0", Adaptive(AdaptivePolicy(maximum=9), since=1.0, target=3))
+
+    same = adapted(before, "g0", AdaptivePolicy(maximum=5), actor="ann", bounds=BOUNDS, now=2.0).cluster
+    other = adapted(before, "g1", AdaptivePolicy(maximum=5), actor="ann", bounds=BOUNDS, now=2.0).cluster
+
+    assert same.group("g0").adaptive == Adaptive(AdaptivePolicy(maximum=5), since=2.0, target=3)
+    assert other.group("g0") == before.group("g0")
+    assert other.group("g1").adaptive.target == 2
 
 
 def test_turning_off_keeps_the_counts():
     """Off is told with the count that stays; off again is nothing."""
-    step = unadapted(replace(cluster(7), adaptive=Adaptive(AdaptivePolicy(group="g0"), since=1.0)), actor="ann")
+    step = unadapted(following(cluster(7), "g0", Adaptive(AdaptivePolicy(), since=1.0)), "", actor="ann")
 
     assert step.cluster == cluster(7)
     assert "stays at 7 workers" in step.events[0].message
-    assert unadapted(step.cluster, actor="ann").events == ()
+    assert unadapted(step.cluster, "", actor="ann").events == ()
 
 
 def test_delete_is_asked_for_once():
@@ -95,9 +158,9 @@ def test_a_cluster_that_goes_takes_no_change(ending):
     why = ending.get("stop") or ending.get("message") or "has ended"
 
     for change in (
-        lambda: scaled(going, "", 2, actor="ann", bounds=BOUNDS),
-        lambda: adapted(going, AdaptivePolicy(), actor="ann", bounds=BOUNDS, now=1.0),
-        lambda: unadapted(going, actor="ann"),
+        lambda: scaled(going, "", Size(2), actor="ann", bounds=BOUNDS),
+        lambda: adapted(going, "", AdaptivePolicy(), actor="ann", bounds=BOUNDS, now=1.0),
+        lambda: unadapted(going, "", actor="ann"),
     ):
         with pytest.raises(ClusterNotRunning, match=why):
             change()

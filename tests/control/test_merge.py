@@ -22,11 +22,13 @@ def _with(of: Cluster, desired: tuple[int, ...]) -> Cluster:
 
 
 befores = st.builds(
-    lambda first, second, adaptive: replace(
-        cluster(adaptive=adaptive), groups=(Group("default", desired=first), Group("big", desired=second))
+    lambda first, second, adaptive, other: replace(
+        cluster(),
+        groups=(Group("default", desired=first, adaptive=adaptive), Group("big", desired=second, adaptive=other)),
     ),
     counts,
     counts,
+    policies,
     policies,
 )
 
@@ -51,11 +53,12 @@ def passes(draw: st.DrawFn) -> tuple[Cluster, Cluster]:
     before = draw(befores)
     after = replace(before, **draw(observations))
     seen = [replace(g, failures=draw(counts), pending=draw(counts), running=draw(counts)) for g in after.groups]
-    if before.adaptive is not None:
-        # as the adaptive policy does: its group's desired count, its own target and memory
-        seen[0] = replace(seen[0], desired=draw(counts))
-        decided = replace(before.adaptive, target=seen[0].desired, decided=NOW, memory={"n": 1})
-        after = replace(after, adaptive=decided)
+    for n, group in enumerate(before.groups):
+        if group.adaptive is not None:
+            # as the adaptive policy does: its group's desired count, its target, and its memory of all
+            target = draw(counts)
+            seen[n] = replace(seen[n], desired=target, adaptive=replace(group.adaptive, target=target, decided=NOW))
+            after = replace(after, adaptive_memory={"n": 1})
     return before, replace(after, groups=tuple(seen))
 
 
@@ -67,7 +70,7 @@ def changes(draw: st.DrawFn) -> dict[str, Any]:
             {},
             optional={
                 "stop": st.just("deleted by ann"),
-                "adaptive": policies,
+                "adaptive": st.tuples(policies, policies),
                 "desired": st.tuples(counts, counts),
                 "next_ordinal": counts,
             },
@@ -79,7 +82,10 @@ def changed(before: Cluster, change: dict[str, Any]) -> Cluster:
     """The record as the API left it."""
     fields = dict(change)
     desired = fields.pop("desired", tuple(group.desired for group in before.groups))
-    return replace(_with(before, desired), revision=before.revision + 1, **fields)
+    policies = fields.pop("adaptive", tuple(group.adaptive for group in before.groups))
+    now = _with(before, desired)
+    groups = tuple(replace(g, adaptive=policy) for g, policy in zip(now.groups, policies, strict=True))
+    return replace(now, groups=groups, revision=before.revision + 1, **fields)
 
 
 @given(passes(), changes())
@@ -90,10 +96,9 @@ def test_what_the_api_wrote_is_never_lost(written: tuple[Cluster, Cluster], chan
     merged = merge(current, before, after)
     assert merged.stop == (current.stop or after.stop)
     assert merged.next_ordinal == max(current.next_ordinal, after.next_ordinal)
-    if "adaptive" in change and current.adaptive != before.adaptive:
-        assert merged.adaptive == current.adaptive
-        assert [g.desired for g in merged.groups] == [g.desired for g in current.groups]
     for was, now, result in zip(before.groups, current.groups, merged.groups, strict=True):
+        if now.adaptive != was.adaptive:
+            assert (result.adaptive, result.desired) == (now.adaptive, now.desired)
         if now.desired != was.desired:
             assert result.desired == now.desired
 
@@ -103,10 +108,10 @@ def test_what_a_pass_observed_is_never_lost(written: tuple[Cluster, Cluster], ch
     """Phase, failures, counts, what is held: all that the API does not write is as the pass left it."""
     before, after = written
     merged = merge(changed(before, change), before, after)
-    api = ("stop", "adaptive", "groups", "next_ordinal")
+    api = ("stop", "groups", "next_ordinal")
     assert replace(merged, **{name: getattr(after, name) for name in api}) == after
     for seen, result in zip(after.groups, merged.groups, strict=True):
-        assert replace(result, desired=seen.desired) == seen
+        assert replace(result, desired=seen.desired, adaptive=seen.adaptive) == seen
 
 
 @given(passes())
@@ -119,6 +124,15 @@ def test_a_pass_that_nobody_disturbed_is_written_as_it_is(written: tuple[Cluster
 def test_a_scale_to_the_same_count_still_turns_the_policy_off() -> None:
     """Its decision of the same moment is void, though the count that was asked for is the one that stood."""
     before = cluster(5, adaptive=POLICY)
-    after = _with(replace(before, adaptive=replace(POLICY, target=9)), (9,))
-    merged = merge(replace(before, adaptive=None), before, after)
-    assert (merged.adaptive, merged.group("default").desired) == (None, 5)
+    (group,) = before.groups
+    after = replace(before, groups=(replace(group, desired=9, adaptive=replace(POLICY, target=9)),))
+    (merged,) = merge(replace(before, groups=(replace(group, adaptive=None),)), before, after).groups
+    assert (merged.adaptive, merged.desired) == (None, 5)
+
+
+def test_a_group_that_came_meanwhile_is_there() -> None:
+    """Which groups there are is the API's word, whatever a pass had read."""
+    before = cluster(5)
+    current = replace(before, groups=(*before.groups, Group("big", desired=2)))
+    (kept, added) = merge(current, before, _with(before, (5,))).groups
+    assert (kept.name, added) == ("default", Group("big", desired=2))

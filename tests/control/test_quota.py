@@ -31,9 +31,10 @@ def config(toml: str) -> Config:
 def test_an_adaptive_group_counts_with_its_maximum() -> None:
     """It may grow to that by itself, when nobody checks."""
     fixed = cluster("a", 3)
-    policy = AdaptivePolicy(minimum=0, maximum=10, group="default")
+    policy = AdaptivePolicy(minimum=0, maximum=10)
     assert usage_of(fixed) == Usage(1, 3, 6, 3 * GIB)
-    assert usage_of(replace(fixed, adaptive=Adaptive(policy, since=0.0))) == Usage(1, 10, 20, 10 * GIB)
+    adaptive = replace(fixed.groups[0], adaptive=Adaptive(policy, since=0.0))
+    assert usage_of(replace(fixed, groups=(adaptive,))) == Usage(1, 10, 20, 10 * GIB)
     assert usage_of(cluster("b", 1, memory=0)).unbounded
 
 

@@ -99,15 +99,15 @@ def views(draw: st.DrawFn) -> View:
         Group(
             name,
             desired=draw(st.integers(0, 7)),
+            adaptive=draw(st.sampled_from([None, Adaptive(AdaptivePolicy(), since=LONG_AGO)])),
             failures=draw(st.integers(0, 6)),
             retry_at=draw(maybe),
             start_times=draw(st.sampled_from([(), (1.0,)])),
         )
         for name in GROUPS
     )
-    policy = Adaptive(AdaptivePolicy(group=draw(st.sampled_from(GROUPS))), since=LONG_AGO)
     record = replace(
-        cluster(adaptive=draw(st.sampled_from([None, policy])), stop=draw(st.sampled_from(["", "", "deleted"]))),
+        cluster(stop=draw(st.sampled_from(["", "", "deleted"]))),
         spec=spec,
         groups=groups,
         event_seq=draw(st.integers(0, 4)),
@@ -224,7 +224,7 @@ def test_a_record_of_what_was_wanted_is_nobodys_to_change(of: View) -> None:
     """Absorbing changes no desired count and no policy, and takes back no stop; what has ended has an end."""
     ledger = absorb(of, NOW)
     assert [g.desired for g in ledger.cluster.groups] == [g.desired for g in of.cluster.groups]
-    assert ledger.cluster.adaptive == of.cluster.adaptive
+    assert [g.adaptive for g in ledger.cluster.groups] == [g.adaptive for g in of.cluster.groups]
     assert ledger.cluster.stop == of.cluster.stop or not of.cluster.stop
     assert not (of.cluster.stop and ledger.cluster.failed)
     for instance in ledger.instances:

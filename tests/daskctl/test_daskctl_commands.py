@@ -86,9 +86,9 @@ def test_a_clusters_life(shell: Shell) -> None:
     until(lambda: _states(shell) == ["WORKER_STATE_RUNNING"], "the other one has ended")
     assert sorted(_states(shell, "--all")) == ["WORKER_STATE_ENDED", "WORKER_STATE_RUNNING"]
     adapted = shell.json("adapt", "etl", "--min", "1", "--max", "3", "--interval", "2s")
-    assert adapted["adaptive"]["policy"]["maximum"] == 3
-    assert adapted["adaptive"]["policy"]["interval"] == "2s"
-    assert shell.json("adapt", "etl", "--off")["adaptive"] is None
+    assert adapted["groups"][0]["adaptive"]["policy"]["maximum"] == 3
+    assert adapted["groups"][0]["adaptive"]["policy"]["interval"] == "2s"
+    assert shell.json("adapt", "etl", "--off")["groups"][0]["adaptive"] is None
 
     types = [event["type"] for event in shell.json("events", "etl")["events"]]
     assert types[0] == "CREATED"

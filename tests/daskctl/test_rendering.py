@@ -28,6 +28,7 @@ from daskd_client.types import (
     Phase,
     Profile,
     SchedulerStatus,
+    UnplaceableTasks,
     Worker,
     WorkerGroupStatus,
     WorkerState,
@@ -50,10 +51,19 @@ ETL = Cluster(
         last_heard_time=NOW,
     ),
     groups=(
-        WorkerGroupStatus("default", "local", desired=4, running=3, pending=1, nthreads=2, memory_limit_bytes=1 << 32),
+        WorkerGroupStatus(
+            "default",
+            "local",
+            desired=4,
+            running=3,
+            pending=1,
+            nthreads=2,
+            memory_limit_bytes=1 << 32,
+            adaptive=AdaptiveStatus(AdaptivePolicy(minimum=1, maximum=8), 4, reason="12 tasks", decision_time=THEN),
+        ),
         WorkerGroupStatus("highmem", "slurm", desired=1, nthreads=1, message="the queue is full"),
     ),
-    adaptive=AdaptiveStatus(AdaptivePolicy(minimum=1, maximum=8), target=4, reason="12 tasks", decision_time=THEN),
+    unplaceable_tasks=(UnplaceableTasks(3, "GPU=1", message="3 tasks need GPU=1: no group has it"),),
     held_work=HeldWorkSummary(clients=1, keys=17, bytes=2048),
 )
 
@@ -196,6 +206,7 @@ def test_a_cluster_at_length_tells_what_is_there_and_leaves_out_what_is_not() ->
     assert facts["group default"] == "3/4 workers, 1 on their way, 2 threads and 4 GiB each, driver local"
     assert facts["group highmem"].endswith("1 thread and no memory limit each, driver slurm: the queue is full")
     assert facts["adaptive"] == "1..8 workers, wants 4"
+    assert facts["cannot run"] == "3 tasks need GPU=1: no group has it"
     assert facts["decision"] == "12 tasks (2026-03-01T11:57:55Z)"
     assert facts["lost work"] == "17 keys, 2 KiB, lost clients: 1"
     assert facts["process"] == "77 on h1"

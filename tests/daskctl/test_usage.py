@@ -109,10 +109,8 @@ def test_create_asks_for_what_it_was_told_and_leaves_the_rest_to_the_profile() -
     assert create.spec_of(_create_options("etl -n 0")) == ClusterSpec(groups=(WorkerGroupSpec(),))
     line = "etl -n 4 --driver slurm --threads 2 --memory 4GiB --workers-per-node 2"
     line += " --option queue=main --env TZ=UTC --min 1"
-    group = WorkerGroupSpec("", "slurm", 4, 2, "4GiB", 2, options={"queue": "main"})
-    assert create.spec_of(_create_options(line)) == ClusterSpec(
-        groups=(group,), environment={"TZ": "UTC"}, adaptive=AdaptivePolicy(minimum=1)
-    )
+    group = WorkerGroupSpec("", "slurm", 4, 2, "4GiB", 2, options={"queue": "main"}, adaptive=AdaptivePolicy(minimum=1))
+    assert create.spec_of(_create_options(line)) == ClusterSpec(groups=(group,), environment={"TZ": "UTC"})
 
 
 def test_adapt_leaves_to_the_daemon_what_it_was_not_told() -> None:

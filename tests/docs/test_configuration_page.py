@@ -15,7 +15,7 @@ from daskd.config import Config, ProfileSpec, load_config
 from daskd.drivers.local.driver import LocalOptions
 from daskd.drivers.registry import installed
 from daskd.model.adaptive import Policy
-from daskd.model.spec import AdaptivePolicy, ClusterSpec, HeldWorkPolicy, WorkerGroupSpec
+from daskd.model.spec import AdaptivePolicy, ClusterSpec, HeldWorkPolicy, SchedulerSpec, WorkerGroupSpec
 
 from .pages import ROOT, blocks, page, section, table
 
@@ -28,7 +28,9 @@ _INSIDE: dict[str, type[BaseModel]] = {
     "profiles.spec": ProfileSpec,
     "profiles.spec.group": WorkerGroupSpec,
     "profiles.spec.groups": WorkerGroupSpec,
-    "profiles.spec.adaptive": AdaptivePolicy,
+    "profiles.spec.group.adaptive": AdaptivePolicy,
+    "profiles.spec.groups.adaptive": AdaptivePolicy,
+    "profiles.spec.scheduler": SchedulerSpec,
     "profiles.spec.held_work": HeldWorkPolicy,
 }
 
@@ -120,7 +122,7 @@ def test_adaptive_parameters_have_the_defaults_of_the_code() -> None:
     numbers = {name: default for name, default in policy.items() if default is not None}
     assert {name: float(told[name]) for name in numbers} == numbers
     yours = text.partition("they are taken literally**")[2].partition("\n\n")[2].partition("are yours to give")[0]
-    assert set(re.findall(r"`(\w+)`", yours)) == set(AdaptivePolicy.model_fields) - {"group"}
+    assert set(re.findall(r"`(\w+)`", yours)) == set(AdaptivePolicy.model_fields)
 
 
 def test_a_profile_is_a_spec() -> None:

@@ -96,7 +96,7 @@ def test_the_tour_happens_as_told(sessions: Sessions, daskctl: Callable[..., Any
     sessions.daemon.restart()
     sessions.run(recover + "assert sorted(results) == list(range(1, 1001)), results\n" + adapt)
     assert sorted(sessions.runs.read_text().split(), key=int) == [str(x) for x in range(1000)]
-    policy = daskctl("get", "etl")["adaptive"]["policy"]
+    policy = daskctl("get", "etl")["groups"][0]["adaptive"]["policy"]
     assert (policy["minimum"], policy["maximum"]) == (0, 20)
 
 

@@ -19,6 +19,7 @@ from daskd.model.cluster import (
     Role,
     Scheduler,
     State,
+    Unplaceable,
 )
 from daskd.model.event import NewEvent
 from daskd.model.names import new_instance_id, new_uid
@@ -73,6 +74,10 @@ def say(message: str) -> Any:
     return lambda present: replace(present, message=message)
 
 
+ADAPTIVE_GROUP = Group(
+    "highmem", adaptive=Adaptive(AdaptivePolicy(maximum=3), since=7.0, target=2, reason="r", reason_code="up")
+)
+
 FULL = cluster(
     "sim",
     "bob",
@@ -81,12 +86,16 @@ FULL = cluster(
         profile="big",
         groups=(
             WorkerGroupSpec(n_workers=2, memory_limit=1 << 30, resources={"GPU": 1.0}, options={"queue": ["a", 1]}),
-            WorkerGroupSpec(name="highmem", driver="slurm", environment={"OMP_NUM_THREADS": "1"}),
+            WorkerGroupSpec(
+                name="highmem",
+                driver="slurm",
+                environment={"OMP_NUM_THREADS": "1"},
+                adaptive=AdaptivePolicy(minimum=1, maximum=9, interval=2.0),
+            ),
         ),
         python="/usr/bin/python3",
         cwd="/home/bob",
         import_path=("/home/bob/lib",),
-        adaptive=AdaptivePolicy(minimum=1, maximum=9, interval=2.0),
         idle_timeout=3600.0,
         held_work=HeldWorkPolicy(keep=60.0, memory_share=0.5),
         dashboard=False,
@@ -94,8 +103,9 @@ FULL = cluster(
     phase=Phase.RUNNING,
     reason="READY",
     message="line\nü \N{SNOWMAN} \0",
-    groups=(Group("default", desired=2, failures=1, retry_at=5.5, start_times=(0.5, 1.25)), Group("highmem")),
-    adaptive=Adaptive(AdaptivePolicy(maximum=3), since=7.0, target=2, memory={"idle": {"w": 1.5}, "list": [1]}),
+    groups=(Group("default", desired=2, failures=1, retry_at=5.5, start_times=(0.5, 1.25)), ADAPTIVE_GROUP),
+    adaptive_memory={"idle": {"w": 1.5}, "list": [1]},
+    unplaceable=(Unplaceable(3, "GPU=1", "train-7", "3 tasks need GPU=1"),),
     scheduler=Scheduler("i", "tls://h:1", "http://h:2", "h", 12, 3.0, {"dask": "2025.1"}, (1.0, 2.0), 4.0),
     held=Held(1, 2, 3),
     idle_since=8.0,
@@ -103,6 +113,24 @@ FULL = cluster(
     event_seq=17,
 )
 """A cluster with nothing left at its default."""
+
+FULL_OF_FORMAT_1 = replace(
+    FULL,
+    spec=FULL.spec.model_copy(
+        update={
+            "groups": (
+                FULL.spec.groups[0].model_copy(update={"adaptive": FULL.spec.groups[1].adaptive}),
+                FULL.spec.groups[1].model_copy(update={"adaptive": None}),
+            )
+        }
+    ),
+    groups=(
+        replace(FULL.groups[0], adaptive=Adaptive(AdaptivePolicy(maximum=3), since=7.0, target=2)),
+        Group("highmem"),
+    ),
+    unplaceable=(),
+)
+"""The cluster that examples of the first two schemas hold, read today: its one policy was the first group's."""
 
 ENDED_INSTANCE = instance(
     FULL,

@@ -152,8 +152,7 @@ async def test_json_values_that_read_back_alike_are_no_change(store: SqliteStore
     made, _ = await store.create(FULL, request_id="", event=CREATED)
 
     def remember(present: Cluster) -> Cluster:
-        assert present.adaptive is not None
-        return replace(present, adaptive=replace(present.adaptive, memory={"seen": (1, 2)}))
+        return replace(present, adaptive_memory={"seen": (1, 2)})
 
     first = await store.update(made.uid, remember)
     assert (await store.update(made.uid, remember)).revision == first.revision

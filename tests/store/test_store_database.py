@@ -20,7 +20,18 @@ from daskd.store.failures import explained
 from daskd.store.migrations import MIGRATIONS, SCHEMA_VERSION
 
 from .example import GONE, STARTED
-from .records import CREATED, ENDED_INSTANCE, FULL, LIVE_INSTANCE, MACHINE, Clock, cluster, recorded, say
+from .records import (
+    CREATED,
+    ENDED_INSTANCE,
+    FULL,
+    FULL_OF_FORMAT_1,
+    LIVE_INSTANCE,
+    MACHINE,
+    Clock,
+    cluster,
+    recorded,
+    say,
+)
 
 EXAMPLES = sorted((Path(__file__).parent / "data").glob("schema-*.db.gz"))
 
@@ -48,7 +59,8 @@ async def test_databases_of_every_schema_are_read_and_written(tmp_path: Path, ex
     await put(tmp_path / "state", gzip.decompress(example.read_bytes()))
     store = await opened(tmp_path / "state")
     try:
-        assert await store.get(FULL.uid) == replace(FULL, revision=3, updated=1000.0)
+        expected = FULL_OF_FORMAT_1 if example.name in ("schema-1.db.gz", "schema-2.db.gz") else FULL
+        assert await store.get(FULL.uid) == replace(expected, revision=3, updated=1000.0)
         assert await store.get(GONE.uid) == replace(GONE, phase=Phase.STOPPED, ended=950.0, revision=4, updated=1000.0)
         assert await store.live() == [await store.get(FULL.uid)]
         assert await store.instances(FULL.uid, include_ended=True) == [LIVE_INSTANCE, ENDED_INSTANCE]
