@@ -137,8 +137,10 @@ def _to_drain(
     chosen: list[Instance] = []
     held_back = Reason.KEPT_BUSY if count > 0 else Reason.HOLD
     for item in sorted(eligible, key=lambda item: _rank(item, rows[item.id])):
+        if len(chosen) >= count:
+            break
         supplies, busy = standing.supplied_by(item), not _idle(rows[item.id])
-        if len(chosen) >= count or supplies > useful or (busy and busy_left <= 0):
+        if supplies > useful or (busy and busy_left <= 0):
             continue
         rest = room.without(rows[item.id])
         if not rest.holds(standing.nbytes, aim):
