@@ -23,6 +23,7 @@ from daskd_api.v1 import cluster_pb2_grpc
 from . import listing, translate
 from .create import bounds_of
 from .edge import current_caller
+from .explain import explain_cluster
 from .history import from_caller
 from .policy import read_policy, read_size
 from .recording import record_cluster
@@ -84,6 +85,10 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
         on = request.HasField("policy")
         log.info("cluster adapted", cluster=cluster.name, cluster_uid=cluster.uid, group=request.group, on=on)
         return pb.AdaptClusterResponse(cluster=_shown(changed))
+
+    async def ExplainCluster(self, request: pb.ExplainClusterRequest, context: _Context) -> pb.ExplainClusterResponse:
+        """Why it is as it is."""
+        return await explain_cluster(self._services, current_caller(), await self._resolve(request.name))
 
     async def DeleteCluster(self, request: pb.DeleteClusterRequest, context: _Context) -> pb.DeleteClusterResponse:
         """Asks for the cluster's end. A repeat is harmless."""

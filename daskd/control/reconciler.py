@@ -156,7 +156,7 @@ class Reconciler:
         if cluster.ended is not None:
             await self._acts.clean_up(cluster)
             return True, 0.0
-        plan = decide(self._after(view, cluster), chosen, now)
+        plan = decide(dataclasses.replace(self.sight(cluster), observed=view.observed, hub=view.hub), chosen, now)
         try:
             for action in plan.actions:
                 await self._acts.perform(cluster, action)
@@ -201,13 +201,13 @@ class Reconciler:
             asked=self.asked,
         )
 
-    def _after(self, view: View, cluster: Cluster) -> View:
+    def sight(self, cluster: Cluster) -> View:
+        """What is known now of the cluster, which is its record; without what was listed."""
         return View(
             cluster=cluster,
             instances=tuple(self.instances.values()),
-            settings=view.settings,
-            observed=view.observed,
-            hub=view.hub,
+            settings=self.settings,
+            hub=self.hub.view if self.hub is not None else HubView(),
             refused=self.refused,
             forced=self.forced,
             asked=self.asked,

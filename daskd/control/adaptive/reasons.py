@@ -112,7 +112,11 @@ def _known_from(standing: Standing) -> str:
 
 
 def seconds(value: float) -> str:
-    """A span in seconds, or in minutes from three of them on."""
+    """A span in seconds, or in minutes, hours, days from a few of them on."""
+    if value >= 172_800:
+        return f"{value / 86_400:.0f} d"
+    if value >= 10_800:
+        return f"{value / 3600:.0f} h"
     if value >= 180:
         return f"{value / 60:.0f} min"
     return f"{value:.0f} s" if value >= 10 else f"{value:.1f} s"
