@@ -12,6 +12,7 @@ from .commands.create import create
 from .commands.delete import delete
 from .commands.drivers import drivers
 from .commands.events import events
+from .commands.explain import explain
 from .commands.get import get
 from .commands.info import info
 from .commands.list import list_clusters
@@ -28,6 +29,7 @@ COMMANDS = (
     create,
     list_clusters,
     get,
+    explain,
     workers,
     scale,
     adapt,

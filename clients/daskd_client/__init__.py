@@ -30,6 +30,8 @@ from .errors import (
     UntrustedDaemon,
     WorkerNotFound,
 )
+from .explanation import Explanation
+from .unplaceable import UnplaceableWork
 
 if TYPE_CHECKING:
     from .cluster import RemoteCluster
@@ -57,6 +59,7 @@ __all__ = [
     "DaemonUnavailable",
     "DaskdError",
     "DeadlineExceeded",
+    "Explanation",
     "GroupNotFound",
     "HeldWorkUnsupported",
     "InvalidAddress",
@@ -71,6 +74,7 @@ __all__ = [
     "SchedulerUnreachable",
     "TokenNotFound",
     "Unauthenticated",
+    "UnplaceableWork",
     "UntrustedDaemon",
     "WorkerNotFound",
     "list_clusters",
