@@ -13,6 +13,7 @@ from .commands.create import create
 from .commands.delete import delete
 from .commands.drivers import drivers
 from .commands.events import events
+from .commands.explain import explain
 from .commands.get import get
 from .commands.group import group
 from .commands.info import info
@@ -31,6 +32,7 @@ COMMANDS = (
     apply,
     list_clusters,
     get,
+    explain,
     workers,
     scale,
     adapt,

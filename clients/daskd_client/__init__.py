@@ -32,6 +32,8 @@ from .errors import (
     UntrustedDaemon,
     WorkerNotFound,
 )
+from .explanation import Explanation
+from .unplaceable import UnplaceableWork
 
 if TYPE_CHECKING:
     from .cluster import RemoteCluster
@@ -59,6 +61,7 @@ __all__ = [
     "DaemonUnavailable",
     "DaskdError",
     "DeadlineExceeded",
+    "Explanation",
     "GroupExists",
     "GroupNotFound",
     "HeldWorkUnsupported",
@@ -75,6 +78,7 @@ __all__ = [
     "SpecImmutable",
     "TokenNotFound",
     "Unauthenticated",
+    "UnplaceableWork",
     "UntrustedDaemon",
     "WorkerNotFound",
     "list_clusters",

@@ -16,6 +16,7 @@ from .address import find_address, find_token
 from .auth import credentials
 from .calls import Caller, TLSFiles, open_channel
 from .errors import DaemonUnavailable, InvalidArgument, ResumeTokenExpired
+from .explanation import Explanation
 from .filling import fill, set_field
 from .group_calls import GroupCalls
 from .translate import from_message, to_timestamp
@@ -213,6 +214,11 @@ class AsyncDaskd(GroupCalls):
         """Ask for a cluster's end; does not wait for it. A repeat is harmless."""
         answer = await self._caller.call(self._clusters.DeleteCluster, cluster_pb2.DeleteClusterRequest(name=name))
         return from_message(answer.cluster, Cluster)
+
+    async def explain(self, name: str) -> Explanation:
+        """Why a cluster is as it is: what each group aims at and why, what waits for what."""
+        request = cluster_pb2.ExplainClusterRequest(name=name)
+        return from_message(await self._caller.call(self._clusters.ExplainCluster, request), Explanation)
 
     async def share(self, name: str, who: str, right: Right | str = Right.USE) -> Cluster:
         """Share a cluster with a user or a group. Who had another right has this one instead.

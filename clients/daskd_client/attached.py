@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import sys
 import threading
 import urllib.parse
@@ -264,8 +265,10 @@ class AttachedCluster(BaseCluster):
         mode = "Adaptive" if any(group.adaptive is not None for group in record.groups) else "Manual"
         joined, desired = len(self.scheduler_info["workers"]), sum(group.desired for group in record.groups)
         count = f"{joined}" if joined == desired else f"{joined} / {desired}"
-        row = '<tr><td style="text-align: left;">{}</td></tr>'
-        return f"<table>{row.format(f'Scaling mode: {mode}')}{row.format(f'Workers: {count}')}</table>"
+        facts = [f"Scaling mode: {mode}", f"Workers: {count}"]
+        facts += [f"Cannot run: {html.escape(tasks.message)}" for tasks in record.unplaceable_tasks]
+        rows = "".join(f'<tr><td style="text-align: left;">{fact}</td></tr>' for fact in facts)
+        return f"<table>{rows}</table>"
 
     def __repr__(self) -> str:
         if self._start_error is not None:

@@ -19,6 +19,7 @@ from .attached import AttachedCluster
 from .creation import CreateOrAttach, Find
 from .defaults import choice, seconds, setting
 from .errors import DeadlineExceeded, InvalidArgument
+from .explanation import Explanation
 from .held import take_over
 from .logs import collect_logs
 from .progress import describe
@@ -384,6 +385,14 @@ class RemoteCluster(AttachedCluster):
     async def _adapt(self, policy: types.AdaptivePolicy, group: str) -> None:
         await self._started()
         self._view.record = await self._view.daskd.adapt(self.uid, policy, group)
+
+    def explain(self) -> Any:
+        """Why the cluster is as it is: what each group aims at and why, what waits for what; an `Explanation`."""
+        return self.sync(self._explain)
+
+    async def _explain(self) -> Explanation:
+        await self._started()
+        return await self._view.daskd.explain(self.uid)
 
     def get_logs(self, cluster: bool = True, scheduler: bool = True, workers: bool | Iterable[str] = True) -> Any:
         """The logs of the cluster, also of what crashed or never started.

@@ -22,6 +22,7 @@ from .api import AsyncDaskd
 from .errors import ClusterNotFound, DaskdError
 from .security import LateSecurity
 from .types import Cluster, Connection
+from .unplaceable import UnplaceableNotice
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class ClusterView:
         self.scheduler_info: Any = {"workers": {}}
         self.comm: Any = None
         self._on_end = on_end
+        self._notice = UnplaceableNotice()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self, record: Cluster) -> None:
@@ -121,6 +123,7 @@ class ClusterView:
                         token, pause = change.resume_token or token, _ASK_EVERY
                         if change.cluster is not None:
                             self.record = change.cluster
+                            self._notice.see(self.record)
                         if self.record.ended or self.record.delete_requested:
                             self._on_end()
                             return

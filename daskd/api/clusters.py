@@ -23,6 +23,7 @@ from .apply import apply_cluster
 from .changing import StepFrom, change
 from .create import bounds_of
 from .edge import current_caller
+from .explain import explain_cluster
 from .groups import add_group, remove_group
 from .history import from_caller
 from .policy import read_policy, read_size
@@ -101,6 +102,10 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
         """Makes a cluster be as the spec says, or makes one."""
         done = await apply_cluster(self._services, current_caller(), request)
         return pb.ApplyClusterResponse(cluster=_shown(done.cluster), changes=done.changes)
+
+    async def ExplainCluster(self, request: pb.ExplainClusterRequest, context: _Context) -> pb.ExplainClusterResponse:
+        """Why it is as it is."""
+        return await explain_cluster(self._services, current_caller(), await self._resolve(request.name))
 
     async def DeleteCluster(self, request: pb.DeleteClusterRequest, context: _Context) -> pb.DeleteClusterResponse:
         """Asks for the cluster's end. A repeat is harmless."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
 from typing import Any
 
@@ -11,23 +12,27 @@ import structlog
 from daskd.drivers.protocol import Site
 from daskd.model.cluster import Cluster
 from daskd.model.errors import ClusterNotRunning, DaskdError, NotAllowed, SchedulerUnreachable
+from daskd.model.event import Event
 from daskd.model.identity import Identity
-from daskd.model.views import Connection, DriverInfo, HeldWorkView, LogLine, WorkerView
+from daskd.model.views import Connection, DriverInfo, Explanation, HeldWorkView, LogLine, WorkerView
 from daskd.security.vault import Vault
 from daskd.store import Store
 
 from .acts import Acts
 from .census import Census, census
 from .cluster_sites import HOME, ClusterSites
+from .explain import Known, explain
 from .idle import IdleWatch
 from .leftovers import clear_leftovers
 from .link import HubState, Link, LinkError
 from .log_reader import LogReader
+from .policy import groups_of
 from .reconciler import Reconciler
 from .retention import Keep, Retention
 from .settings import Settings
 from .sites import Sites
 from .tasks import end
+from .view import View
 from .workers import views
 
 log = structlog.get_logger(__name__)
@@ -185,6 +190,25 @@ class Controller:
         instances = await self._store.instances(cluster.uid, include_ended=include_ended)
         state = await self._state(cluster.uid, last=True) if cluster.ended is None else None
         return views(cluster, instances, {worker.name: worker for worker in state.workers} if state else {})
+
+    async def explain(self, cluster: Cluster) -> Explanation:
+        """Why the cluster is as it is, by what is known of it now."""
+        history: list[Event] = []
+        while more := await self._store.events(cluster.uid, after=history[-1].revision if history else 0):
+            history += more
+        reconciler = self._reconcilers.get(cluster.uid)
+        if reconciler is None:
+            return explain(Known(View(cluster, (), self._settings), history=history), time.time())
+        hub, starts = reconciler.hub, reconciler.sites.start_s
+        known = Known(
+            reconciler.sight(cluster),
+            groups_of(cluster, self._settings, starts),
+            hub.snapshot if hub is not None else None,
+            hub.snapshot_trouble if hub is not None else "",
+            reconciler.decision,
+            history,
+        )
+        return explain(known, time.time())
 
     def logs(
         self, cluster: Cluster, *, scheduler: bool, worker: str, follow: bool, tail: int | None, since: float | None

@@ -41,6 +41,7 @@ def _ending(ledger: Ledger, now: float) -> None:
         message=cluster.message if cluster.failed else cluster.stop,
         ended=cluster.ended or now,
         idle_since=None,
+        unplaceable=(),
     )
 
 
