@@ -98,7 +98,8 @@ def build_spec(
     if problems:
         raise invalid(problems)
     check_counts([(group.name, group.n_workers) for group in groups], bounds)
-    return spec.model_copy(update={"groups": groups})
+    told = spec.warning if spec.max_lifetime is not None else spec.lifetime_warning
+    return spec.model_copy(update={"groups": groups, "lifetime_warning": told})
 
 
 def adaptive_problems(group: WorkerGroupSpec, bounds: Bounds) -> list[Problem]:

@@ -260,6 +260,8 @@ class Cluster:
         It shall end because it could not be kept up: it rests as FAILED.
     grants
         Whom it is shared with.
+    expiry_told
+        The end of its lifetime that was warned of, unix seconds; None: of none.
     next_ordinal
         The next instance's ordinal.
     revision
@@ -286,6 +288,7 @@ class Cluster:
     scheduler: Scheduler = Scheduler()
     held: Held = Held()
     idle_since: float | None = None
+    expiry_told: float | None = None
     next_ordinal: int = 0
     event_seq: int = 0
     revision: int = 0
