@@ -9,6 +9,7 @@ from . import defaults
 from .api import AsyncDaskd
 from .errors import (
     ClusterExists,
+    ClusterExpiring,
     ClusterFailed,
     ClusterNotFound,
     ClusterNotRunning,
@@ -29,6 +30,7 @@ from .errors import (
     Unauthenticated,
     UntrustedDaemon,
     WorkerNotFound,
+    WorkersFailing,
 )
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "AsyncDaskd",
     "ClusterExists",
+    "ClusterExpiring",
     "ClusterFailed",
     "ClusterNotFound",
     "ClusterNotRunning",
@@ -73,5 +76,6 @@ __all__ = [
     "Unauthenticated",
     "UntrustedDaemon",
     "WorkerNotFound",
+    "WorkersFailing",
     "list_clusters",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from daskd_client.types import AdaptivePolicy, ClusterSpec, WorkerGroupSpec
+from daskd_client.types import AdaptivePolicy, ClusterSpec, IdleAction, WorkerGroupSpec
 
 from .. import waiting
 from ..framing import Example, command, wait_options
@@ -35,6 +35,8 @@ class CreateOptions:
     minimum: int | None
     maximum: int | None
     idle_timeout: float | None
+    on_idle: str | None
+    max_lifetime: float | None
     dry_run: bool
     no_wait: bool
     timeout: float | None
@@ -49,6 +51,10 @@ class CreateOptions:
         Example(
             "Processes of four workers each, less urgent than others",
             "daskctl create sim -n 16 --workers-per-node 4 --option nice=10",
+        ),
+        Example(
+            "Twelve hours at most, and no workers while idle",
+            "daskctl create lab -n 4 --max-lifetime 12h --idle-timeout 1h --on-idle scale-to-zero",
         ),
         Example("Check everything, make nothing", "daskctl create etl -n 4 --dry-run"),
         Example("A secret from this shell, not in the process table", "daskctl create etl -n 4 --env API_TOKEN"),
@@ -68,7 +74,13 @@ class CreateOptions:
 @click.option("--env", type=Variable(), multiple=True, help="A variable of their environment. Repeatable.")
 @click.option("--min", "minimum", type=click.IntRange(min=0), help="Adaptive: never fewer workers than this.")
 @click.option("--max", "maximum", type=click.IntRange(min=0), help="Adaptive: never more workers than this.")
-@click.option("--idle-timeout", type=Duration(), help="End the cluster when nothing was computed for so long.")
+@click.option("--idle-timeout", type=Duration(), help="How long nothing may be computed before --on-idle.")
+@click.option(
+    "--on-idle",
+    type=click.Choice(("delete", "scale-to-zero")),
+    help="End the idle cluster, or let its workers go and keep the scheduler.",
+)
+@click.option("--max-lifetime", type=Duration(), help="End the cluster after so long, whatever it computes.")
 @click.option("--dry-run", is_flag=True, help="Do every check, make nothing, and show what would be made.")
 @wait_options("the scheduler and the workers run")
 async def create(options: CreateOptions, session: Session) -> None:
@@ -113,8 +125,14 @@ def spec_of(options: CreateOptions) -> ClusterSpec:
         groups=(group,) if says_something else (),
         python=options.python,
         environment=dict(options.env),
-        idle_timeout=None if options.idle_timeout is None else timedelta(seconds=options.idle_timeout),
+        idle_timeout=_length(options.idle_timeout),
+        on_idle=IdleAction[(options.on_idle or "unspecified").replace("-", "_").upper()],
+        max_lifetime=_length(options.max_lifetime),
     )
+
+
+def _length(seconds: float | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)
 
 
 def _adaptive(minimum: int | None, maximum: int | None) -> AdaptivePolicy | None:
