@@ -9,6 +9,7 @@ from . import defaults
 from .api import AsyncDaskd
 from .errors import (
     ClusterExists,
+    ClusterExpiring,
     ClusterFailed,
     ClusterNotFound,
     ClusterNotRunning,
@@ -31,6 +32,7 @@ from .errors import (
     Unauthenticated,
     UntrustedDaemon,
     WorkerNotFound,
+    WorkersFailing,
 )
 from .explanation import Explanation
 from .unplaceable import UnplaceableWork
@@ -55,6 +57,7 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "AsyncDaskd",
     "ClusterExists",
+    "ClusterExpiring",
     "ClusterFailed",
     "ClusterNotFound",
     "ClusterNotRunning",
@@ -81,5 +84,6 @@ __all__ = [
     "UnplaceableWork",
     "UntrustedDaemon",
     "WorkerNotFound",
+    "WorkersFailing",
     "list_clusters",
 ]

@@ -25,11 +25,12 @@ from .logs import collect_logs
 from .progress import describe
 from .rebinding import RebindingClient
 from .request import adaptive_policy, cluster_spec, worker_group
-from .waiting import end_error
+from .waiting import FailureWatch, end_error, failing_error, who_is_missing
 
 logger = logging.getLogger(__name__)
 
 _POLL = 0.1  # seconds between looks at who has joined
+_ANSWER = 2.0  # seconds that a scheduler has to say who has joined
 
 
 class RemoteCluster(AttachedCluster):
@@ -69,8 +70,16 @@ class RemoteCluster(AttachedCluster):
     adaptive
         The adaptive policy from the start: a mapping of the parameters of `adapt`.
     idle_timeout
-        End the cluster when it computed nothing for so long: seconds or text such as ``"2h"``; 0: never. None: as
-        the profile says.
+        How long the cluster may compute nothing before `on_idle`: seconds or text such as ``"2h"``; 0: for ever. None:
+        as the profile says.
+    on_idle
+        ``"delete"``: it ends. ``"scale_to_zero"``: its workers go, and the scheduler stays. None: as the profile says.
+    max_lifetime
+        End the cluster so long after its creation, whatever it computes: seconds or text such as ``"12h"``; 0: never.
+        None: as the profile says.
+    lifetime_warning
+        How long before that end a `ClusterExpiring` warns of it, here and in every process that is attached; 0: not at
+        all. None: ten minutes, at most a tenth of `max_lifetime`.
     held_work
         Bounds on a lost client's work: ``keep`` (a duration) and ``memory_share`` (0 to 1).
     dashboard
@@ -130,6 +139,9 @@ class RemoteCluster(AttachedCluster):
         scheduler: Mapping[str, Any] | None = None,
         adaptive: Mapping[str, Any] | None = None,
         idle_timeout: Any = None,
+        on_idle: str | None = None,
+        max_lifetime: Any = None,
+        lifetime_warning: Any = None,
         held_work: Mapping[str, Any] | None = None,
         dashboard: bool | None = None,
         if_exists: str | None = None,
@@ -159,6 +171,9 @@ class RemoteCluster(AttachedCluster):
             cwd=cwd,
             environment=environment,
             idle_timeout=idle_timeout,
+            on_idle=on_idle,
+            max_lifetime=max_lifetime,
+            lifetime_warning=lifetime_warning,
             held_work=held_work,
             dashboard=dashboard,
             scheduler=scheduler,
@@ -421,19 +436,32 @@ class RemoteCluster(AttachedCluster):
         await self._started()
         limit = seconds("timeout", timeout)
         deadline = None if limit is None else time() + limit
+        failures = FailureWatch(self._view.record)
         while True:
             if self.status is not Status.running:
                 raise await end_error(self._view.daskd, self._view.record)
-            await self._view.refresh()
+            # one that does not answer is being ended, or started again: the record knows
+            with suppress(OSError, asyncio.TimeoutError):
+                await asyncio.wait_for(self._view.refresh(), _ANSWER)
             running = sum(w["status"] == Status.running.name for w in self.scheduler_info["workers"].values())
             if running >= n_workers:
                 return
+            if why := failures.hopeless(self._view.record, _needed(self._view.record, n_workers)):
+                raise failing_error(self._view.record, why)
             if deadline is not None and time() > deadline:
-                raise DeadlineExceeded(
-                    f"{running} of {n_workers} workers joined within {limit:g} s. {describe(self._view.record)}.",
-                    facts={"name": self.name, "running": str(running), "wanted": str(n_workers)},
-                )
+                raise await self._too_late(running, n_workers, f"{limit:g} s")
             await asyncio.sleep(_POLL)
+
+    async def _too_late(self, running: int, wanted: int, limit: str) -> DeadlineExceeded:
+        record = self._view.record
+        desired = sum(group.desired for group in record.groups)
+        missing = await who_is_missing(self._view.daskd, record)
+        if not missing and desired < wanted:
+            missing = f"the cluster shall have {desired}: scale({wanted}) asks for more"
+        words = ". ".join(filter(None, (f"{running} of {wanted} workers joined within {limit}", missing)))
+        return DeadlineExceeded(
+            f"{words}. {describe(record)}.", facts={"name": self.name, "running": str(running), "wanted": str(wanted)}
+        )
 
     # -- work ----------------------------------------------------------------------------------------------------------
 
@@ -487,3 +515,9 @@ class RemoteCluster(AttachedCluster):
     async def _discard_lost_work(self, client: str | None) -> types.Discarded:
         await self._started()
         return await self._view.daskd.discard_held_work(self.uid, client or "")
+
+
+def _needed(record: types.Cluster, n_workers: int) -> dict[str, int]:
+    """How many workers of each group it takes to have that many, if the other groups have all that they should."""
+    desired = sum(group.desired for group in record.groups)
+    return {group.name: group.desired - max(0, desired - n_workers) for group in record.groups}

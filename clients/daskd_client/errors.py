@@ -134,6 +134,12 @@ class ClusterFailed(DaskdError):
         return "\n  ".join((f"{self.message}\nThe last lines of its log:", *self.log_tail))
 
 
+class WorkersFailing(DaskdError):
+    """Workers that were waited for fail to start again and again; the daemon goes on trying."""
+
+    reason = "WORKERS_FAILING"
+
+
 class SchedulerUnreachable(DaskdError):
     """The cluster's scheduler does not answer."""
 
@@ -192,6 +198,10 @@ class InvalidAddress(DaskdError, ValueError):
     """The daemon's address is not one."""
 
     reason = "INVALID_ADDRESS"
+
+
+class ClusterExpiring(UserWarning):
+    """A cluster's lifetime is nearly over: it ends then, whatever it computes."""
 
 
 _BY_REASON: Mapping[str, type[DaskdError]] = {

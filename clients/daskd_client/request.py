@@ -16,7 +16,7 @@ from typing import Any
 
 from .defaults import seconds
 from .errors import InvalidSpec, Problem
-from .types import AdaptivePolicy, ClusterSpec, HeldWorkPolicy, SchedulerSpec, WorkerGroupSpec
+from .types import AdaptivePolicy, ClusterSpec, HeldWorkPolicy, IdleAction, SchedulerSpec, WorkerGroupSpec
 
 FROM_HERE = frozenset({"python", "cwd", "import_path"})
 """The fields that are taken from this process where nothing was said."""
@@ -34,6 +34,7 @@ _GROUP_KEYS = (
     "prologue",
 )
 _DURATIONS = ("interval", "target_duration", "cool_down")
+_ON_IDLE = {"delete": IdleAction.DELETE, "scale_to_zero": IdleAction.SCALE_TO_ZERO}
 _WORKER_KEYS = (
     "nthreads",
     "memory_limit",
@@ -122,6 +123,9 @@ def cluster_spec(
     cwd: str | None = None,
     environment: Mapping[str, str] | None = None,
     idle_timeout: Any = None,
+    on_idle: str | None = None,
+    max_lifetime: Any = None,
+    lifetime_warning: Any = None,
     held_work: HeldWorkPolicy | Mapping[str, Any] | None = None,
     dashboard: bool | None = None,
     scheduler: Mapping[str, Any] | None = None,
@@ -152,6 +156,9 @@ def cluster_spec(
         cwd=cwd or "",
         environment=_strings(environment, "environment", problems),
         idle_timeout=_duration(idle_timeout, "idle_timeout", problems),
+        on_idle=_idle_action(on_idle, problems),
+        max_lifetime=_duration(max_lifetime, "max_lifetime", problems),
+        lifetime_warning=_duration(lifetime_warning, "lifetime_warning", problems),
         held_work=_policy(HeldWorkPolicy, held_work, "held_work", ("keep",), problems),
         dashboard=dashboard,
         scheduler=_scheduler(scheduler, problems),
@@ -312,6 +319,12 @@ def _duration(given: Any, where: str, problems: list[Problem]) -> timedelta | No
             Problem(where, f"{given!r} is no duration: write seconds, or text such as '30s' or '5 minutes'")
         )
         return None
+
+
+def _idle_action(given: str | None, problems: list[Problem]) -> IdleAction:
+    if given is not None and given not in _ON_IDLE:
+        problems.append(Problem("on_idle", f"{given!r} is none of {', '.join(map(repr, _ON_IDLE))}"))
+    return _ON_IDLE.get(given or "", IdleAction.UNSPECIFIED)
 
 
 def _strings(given: Mapping[str, Any] | None, where: str, problems: list[Problem]) -> dict[str, str]:

@@ -265,6 +265,14 @@ class Cluster:
         raise KeyError(name)
 
     @property
+    def expiring(self) -> bool:
+        """Whether its end by `max_lifetime` was warned of; told by the daemon's clock, as all times of a record are."""
+        warning = self.spec.lifetime_warning if self.spec is not None else None
+        if self.expire_time is None or self.update_time is None or not warning:
+            return False
+        return self.update_time >= self.expire_time - warning
+
+    @property
     def ended(self) -> bool:
         """Whether it is stopped or failed."""
         return self.phase in ENDED

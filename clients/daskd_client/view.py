@@ -11,15 +11,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import warnings
 from collections.abc import Callable
 from contextlib import aclosing, suppress
+from datetime import datetime
 from typing import Any
 
 import distributed
 from distributed.objects import SchedulerInfo
 
 from .api import AsyncDaskd
-from .errors import ClusterNotFound, DaskdError
+from .errors import ClusterExpiring, ClusterNotFound, DaskdError
 from .security import LateSecurity
 from .types import Cluster, Connection
 from .unplaceable import UnplaceableNotice
@@ -62,6 +64,7 @@ class ClusterView:
         self.comm: Any = None
         self._on_end = on_end
         self._notice = UnplaceableNotice()
+        self._warned_of: datetime | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self, record: Cluster) -> None:
@@ -74,7 +77,7 @@ class ClusterView:
         OSError
             The scheduler can't be reached.
         """
-        self.record = record
+        self._take(record)
         await self._connect()
         await self.refresh()
         self._tasks = [
@@ -100,6 +103,21 @@ class ClusterView:
         if self.comm is not None:
             await self.comm.close_rpc()
 
+    def _take(self, record: Cluster) -> None:
+        """Know the daemon's newest word, and warn once if it is that the cluster's lifetime is nearly over."""
+        self.record = record
+        self._notice.see(record)
+        if not record.expiring or record.ended or record.delete_requested or self._warned_of == record.expire_time:
+            return
+        self._warned_of = when = record.expire_time
+        assert when is not None
+        words = f"Cluster {record.name!r} ends at {when.astimezone():%Y-%m-%d %H:%M:%S %Z}: its lifetime is over then."
+        try:
+            warnings.warn(f"{words} Save what you need.", ClusterExpiring, stacklevel=2)
+        except ClusterExpiring:
+            # who has warnings raised shall not lose what follows the cluster to it
+            logger.warning("%s", words)
+
     async def _connect(self) -> None:
         connection = await self.daskd.connection(self.record.uid)
         if connection == self.connection and self.comm is not None:
@@ -122,8 +140,7 @@ class ClusterView:
                     async for change in changes:
                         token, pause = change.resume_token or token, _ASK_EVERY
                         if change.cluster is not None:
-                            self.record = change.cluster
-                            self._notice.see(self.record)
+                            self._take(change.cluster)
                         if self.record.ended or self.record.delete_requested:
                             self._on_end()
                             return

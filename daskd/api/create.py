@@ -104,7 +104,8 @@ def build_spec(
     if network is None:
         network = any(drivers[group.driver].elsewhere for group in groups)
     scheduler = spec.scheduler.model_copy(update={"network": network})
-    return spec.model_copy(update={"groups": groups, "scheduler": scheduler})
+    told = spec.warning if spec.max_lifetime is not None else spec.lifetime_warning
+    return spec.model_copy(update={"groups": groups, "scheduler": scheduler, "lifetime_warning": told})
 
 
 def build_group(

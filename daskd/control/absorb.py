@@ -39,7 +39,7 @@ def absorb(view: View, now: float) -> Ledger:
             if end is not None:
                 ends.append((instance, seen, end))
     # what the hub said it said before the end of anything that the listing shows as ended
-    if is_heard and view.hub.state is not None:
+    if is_heard and view.hub.state is not None and _scheduler(ledger) is not None:
         _hub(ledger, view, view.hub.state, now)
     for instance, seen, end in sorted(ends, key=lambda item: item[0].role is not Role.SCHEDULER):
         _ended(ledger, view, instance, seen, end, now)

@@ -88,7 +88,7 @@ class Controller:
                 log.error("a cluster can't be taken up", cluster=cluster.uid, owner=cluster.owner, error=str(error))
         await self._sites.hold(HOME, self._daemon_uid)
         self._spawn(clear_leftovers(self._store, self._sites.of, self._vault), "leftovers")
-        self._spawn(IdleWatch(self._store, self._idle_since, self.wake).run(), "idle time-outs")
+        self._spawn(IdleWatch(self._store, self._present, self.wake).run(), "idle time-outs")
         self._retention = Retention(self._store, self._sites.of, self._keep)
         self._spawn(self._retention.run(), "retention")
 
@@ -171,9 +171,8 @@ class Controller:
             if not health.usable:
                 raise NotAllowed(health.words, facts={"user": who.name, "driver": driver})
 
-    async def _idle_since(self, uid: str) -> float | None:
-        state = await self._state(uid, last=False)
-        return state.idle_since if state else None
+    async def _present(self, uid: str) -> HubState | None:
+        return await self._state(uid, last=False)
 
     async def _state(self, uid: str, *, last: bool) -> HubState | None:
         """What a scheduler says now; None when it says nothing, or then (`last`) what it said last."""

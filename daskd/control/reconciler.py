@@ -18,7 +18,7 @@ from daskd.model.errors import DaskdError
 from daskd.model.event import NewEvent
 from daskd.store import Store
 
-from . import policy
+from . import lifetime, policy
 from .absorb import absorb
 from .acts import Acts
 from .cluster_sites import ClusterSites, drivers_of
@@ -35,6 +35,7 @@ log = structlog.get_logger(__name__)
 
 REMEMBER_EVERY = 10.0
 ERROR_PAUSE = 2.0
+SOON = 0.05
 WORDLESS = 3
 """Intervals that a policy or a daemon which has just begun waits for the scheduler's word before it does without."""
 
@@ -146,6 +147,7 @@ class Reconciler:
         now = time.time()
         chosen, again = Chosen(), 10.0
         ledger = absorb(view, now)
+        left = lifetime.enforce(ledger, now)
         if self._adapts(ledger.cluster):
             chosen, again = self._adapt(ledger, view, now)
         else:
@@ -162,7 +164,7 @@ class Reconciler:
             if plan.actions:
                 self.sites.acted(drivers_of(cluster, self.instances.values()))
         self._watch(hurry=plan.again < 5.0 or bool(plan.actions))
-        return False, min(plan.again, again)
+        return False, min(plan.again, again, max(left, SOON))
 
     async def _listen(self, cluster: Cluster) -> None:
         scheduler = next((i for i in self.instances.values() if i.role is Role.SCHEDULER), None)

@@ -262,6 +262,8 @@ class Cluster:
         Whom it is shared with.
     had_workers
         A group that was removed had a worker once.
+    expiry_told
+        The end of its lifetime that was warned of, unix seconds; None: of none.
     next_ordinal
         The next instance's ordinal.
     revision
@@ -289,6 +291,7 @@ class Cluster:
     scheduler: Scheduler = Scheduler()
     held: Held = Held()
     idle_since: float | None = None
+    expiry_told: float | None = None
     next_ordinal: int = 0
     event_seq: int = 0
     revision: int = 0

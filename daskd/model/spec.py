@@ -23,6 +23,9 @@ MOST_GROUPS = 50
 MOST_CORES = MOST_WORKERS * 4096
 """The threads of so many of the largest workers."""
 
+WARNING = 600.0
+"""Seconds before the end of its lifetime at which a cluster is warned of, or a tenth of a lifetime that is short."""
+
 Name = Annotated[str, AfterValidator(check_name)]
 
 
@@ -271,6 +274,13 @@ class ClusterSpec(_Frozen):
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two groups are called {twice[0]!r}: every group of a cluster has a name of its own")
         return self
+
+    @property
+    def warning(self) -> float:
+        """How long before the end of its lifetime it is told, in seconds; 0: it is not."""
+        if self.max_lifetime is None:
+            return 0.0
+        return min(WARNING, self.max_lifetime / 10) if self.lifetime_warning is None else self.lifetime_warning
 
     def group(self, name: str) -> WorkerGroupSpec | None:
         """The group of that name; the first for an empty one; None if there is none."""

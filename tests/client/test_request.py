@@ -13,7 +13,7 @@ import pytest
 
 from daskd_client import InvalidSpec
 from daskd_client.request import Here, adaptive_policy, cluster_spec, here, import_path, like_here, own_import_path
-from daskd_client.types import AdaptivePolicy, ClusterSpec, HeldWorkPolicy, WorkerGroupSpec
+from daskd_client.types import AdaptivePolicy, ClusterSpec, HeldWorkPolicy, IdleAction, WorkerGroupSpec
 
 
 def spec_of(group: dict[str, Any] | None = None, **keywords: Any) -> ClusterSpec:
@@ -38,6 +38,9 @@ def test_keywords_become_fields() -> None:
             "adaptive": {"maximum": 4, "interval": "500ms"},
         },
         idle_timeout="2h",
+        on_idle="scale_to_zero",
+        max_lifetime="12h",
+        lifetime_warning=90,
         held_work={"keep": 60, "memory_share": 0.25},
     )
     assert spec.groups == (
@@ -53,7 +56,8 @@ def test_keywords_become_fields() -> None:
             adaptive=AdaptivePolicy(maximum=4, interval=timedelta(seconds=0.5)),
         ),
     )
-    assert spec.idle_timeout == timedelta(hours=2)
+    assert (spec.idle_timeout, spec.on_idle) == (timedelta(hours=2), IdleAction.SCALE_TO_ZERO)
+    assert (spec.max_lifetime, spec.lifetime_warning) == (timedelta(hours=12), timedelta(seconds=90))
     assert spec.held_work == HeldWorkPolicy(keep=timedelta(minutes=1), memory_share=0.25)
 
 
@@ -77,6 +81,8 @@ def test_memory_limits_are_dasks(given: Any, written: str) -> None:
         ({"groups": {"a": 3}}, "groups[0]"),
         ({"group": {"worker": 3}}, "groups[0].worker"),
         ({"idle_timeout": "ten"}, "idle_timeout"),
+        ({"max_lifetime": "soon"}, "max_lifetime"),
+        ({"on_idle": "sleep"}, "on_idle"),
         ({"environment": {"A": 1}}, "environment['A']"),
         ({"group": {"adaptive": {"max": 1}}}, "groups[0].adaptive.max"),
         ({"held_work": {"keep": "x"}}, "held_work.keep"),

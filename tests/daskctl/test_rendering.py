@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
 
@@ -219,6 +220,15 @@ def test_a_cluster_at_length_on_a_terminal_tells_where_to_go_on() -> None:
     printer.facts(ETL, partial(clusters.facts, ETL))
     assert "2m 5s ago" in _out(printer)
     assert "daskctl lost etl" in _out(printer)
+
+
+def test_a_cluster_with_a_lifetime_shows_when_it_ends() -> None:
+    """While it lives, how far ahead that is; no longer once it has ended."""
+    ends = NOW + timedelta(hours=1)
+    living = dict(clusters.facts(replace(ETL, expire_time=ends), NOW))
+    assert living["ends"].terminal == "in 1h"
+    ended = dict(clusters.facts(replace(ETL, expire_time=ends, end_time=NOW), NOW))
+    assert "ends" not in ended
 
 
 def test_an_ended_cluster_shows_the_uid_that_reaches_it() -> None:

@@ -8,7 +8,7 @@ from functools import partial
 
 import click
 
-from daskd_client.types import ClusterSpec, WorkerGroupSpec
+from daskd_client.types import ClusterSpec, IdleAction, WorkerGroupSpec
 
 from .. import waiting
 from ..framing import Example, command, wait_options
@@ -28,6 +28,8 @@ class CreateOptions(GroupOptions):
     cwd: str
     env: tuple[tuple[str, str], ...]
     idle_timeout: float | None
+    on_idle: str | None
+    max_lifetime: float | None
     dry_run: bool
     no_wait: bool
     timeout: float | None
@@ -43,6 +45,10 @@ class CreateOptions(GroupOptions):
             "Processes of four workers each, less urgent than others",
             "daskctl create sim -n 16 --workers-per-node 4 --option nice=10",
         ),
+        Example(
+            "Twelve hours at most, and no workers while idle",
+            "daskctl create lab -n 4 --max-lifetime 12h --idle-timeout 1h --on-idle scale-to-zero",
+        ),
         Example("Check everything, make nothing", "daskctl create etl -n 4 --dry-run"),
         Example("A secret from this shell, not in the process table", "daskctl create etl -n 4 --env API_TOKEN"),
     ),
@@ -53,7 +59,13 @@ class CreateOptions(GroupOptions):
 @click.option("--python", default="", help="The Python that runs scheduler and workers.")
 @click.option("--cwd", metavar="PATH", default="", help="Their working directory.")
 @click.option("--env", type=Variable(), multiple=True, help="A variable of their environment. Repeatable.")
-@click.option("--idle-timeout", type=Duration(), help="End the cluster when nothing was computed for so long.")
+@click.option("--idle-timeout", type=Duration(), help="How long nothing may be computed before --on-idle.")
+@click.option(
+    "--on-idle",
+    type=click.Choice(("delete", "scale-to-zero")),
+    help="End the idle cluster, or let its workers go and keep the scheduler.",
+)
+@click.option("--max-lifetime", type=Duration(), help="End the cluster after so long, whatever it computes.")
 @click.option("--dry-run", is_flag=True, help="Do every check, make nothing, and show what would be made.")
 @wait_options("the scheduler and the workers run")
 async def create(options: CreateOptions, session: Session) -> None:
@@ -91,5 +103,11 @@ def spec_of(options: CreateOptions) -> ClusterSpec:
         python=options.python,
         cwd=options.cwd,
         environment=dict(options.env),
-        idle_timeout=None if options.idle_timeout is None else timedelta(seconds=options.idle_timeout),
+        idle_timeout=_length(options.idle_timeout),
+        on_idle=IdleAction[(options.on_idle or "unspecified").replace("-", "_").upper()],
+        max_lifetime=_length(options.max_lifetime),
     )
+
+
+def _length(seconds: float | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)

@@ -8,7 +8,7 @@ from datetime import datetime
 from daskd_client.types import Cluster, Phase, WorkerGroupStatus
 
 from . import amounts, moments
-from .table import Cell, Column, when_past
+from .table import Cell, Column, when_due, when_past
 
 _STYLES = {
     Phase.PENDING: "yellow",
@@ -98,6 +98,8 @@ def facts(cluster: Cluster, now: datetime) -> Iterator[tuple[str, Cell]]:
     yield "message", Cell(cluster.message)
     yield "created", when_past(cluster.create_time, now)
     yield "ended", when_past(cluster.end_time, now)
+    if cluster.end_time is None:
+        yield "ends", when_due(cluster.expire_time, now)
     yield "idle since", when_past(cluster.idle_since, now)
     yield from _scheduler_facts(cluster, now)
     for group in cluster.groups:
