@@ -14,7 +14,6 @@ import click
 
 from daskd_client import AsyncDaskd
 
-from ..failures import Misused
 from ..framing import Example, command, complete_cluster
 from ..render.printer import Format
 from ..render.top import CLUSTER_ROW, WORKER_ROW
@@ -78,9 +77,13 @@ async def top(options: TopOptions, session: Session) -> None:
 
 def _check_terminal(session: Session) -> None:
     if session.printer.format is not Format.TABLE:
-        raise Misused(f"top -o {session.printer.format.value} needs --once: what goes on has no end for a document")
+        raise click.UsageError(
+            f"top -o {session.printer.format.value} needs --once: what goes on has no end for a document"
+        )
     if not (sys.stdin.isatty() and session.printer.out.isatty()) or os.environ.get("TERM", "dumb") == "dumb":
-        raise Misused("top needs a terminal for its screen and its keys: use --once to print what there is now")
+        raise click.UsageError(
+            "top needs a terminal for its screen and its keys: use --once to print what there is now"
+        )
 
 
 async def _print(daskd: AsyncDaskd, name: str | None, session: Session) -> None:
