@@ -7,11 +7,11 @@ import sys
 import threading
 import urllib.parse
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
 from functools import partial
 from types import CodeType, FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distributed import Client
 from distributed.core import Status
@@ -30,6 +30,9 @@ from .progress import Silent, make_progress
 from .view import ClusterView
 from .waiting import wait_for_end, wait_for_start
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 _ENDED_WITHIN = 120.0  # seconds for `shutdown` to see the cluster gone
 
 
@@ -42,6 +45,13 @@ class AttachedCluster(BaseCluster):
     """
 
     shutdown_on_close = False
+
+    if TYPE_CHECKING:
+        # What distributed's class has without types.
+        name: str
+
+        def __enter__(self) -> Self: ...
+        async def __aenter__(self) -> Self: ...
 
     # -- its life ------------------------------------------------------------------------------------------------------
 
@@ -81,8 +91,8 @@ class AttachedCluster(BaseCluster):
                 self._loop_runner.stop()
                 raise
 
-    def __await__(self) -> Any:
-        async def started() -> AttachedCluster:
+    def __await__(self) -> Generator[Any, Any, Self]:
+        async def started() -> Self:
             await self._started()
             return self
 
