@@ -130,12 +130,13 @@ def test_an_opened_cluster_shows_its_workers_and_its_last_events() -> None:
 def test_a_silent_daemon_is_told_with_the_moment_of_its_last_answer() -> None:
     """What is shown is then the past; one whose answer is late by less than that is not called silent."""
     picture = picture_of(ETL)
-    picture.asked = NOW
+    picture.asks(NOW)
     assert not any("does not answer" in line for line in lines(picture, View(), now=NOW + timedelta(seconds=1)))
+    picture.asks(NOW + timedelta(seconds=64))  # the next try, after the first was given up
     shown = lines(picture, View(), now=NOW + timedelta(seconds=65))
     assert any("does not answer since" in line and "(1m 5s ago)" in line for line in shown)
     assert any("etl" in line for line in shown)
-    picture.asked = None
+    picture.is_answered(NOW)
     assert not any("does not answer" in line for line in lines(picture, View(), now=NOW + timedelta(seconds=65)))
 
 

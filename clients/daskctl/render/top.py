@@ -172,7 +172,7 @@ def _cluster_lines(picture: Picture, view: View, now: datetime, width: int, room
     for_rows, for_events = _split(picture, cluster, room)
     rows = view.workers(picture)
     cursor = view.cursor(view.rows(picture))
-    lines = [*_facts(picture, cluster, now), Text()]
+    lines = [_summary(picture, cluster, now), *_remarks(cluster), Text()]
     lines += _windowed(rows, WORKER_ROW, now, width, cursor, for_rows) if rows else [Text("No workers.", "dim")]
     last = picture.events(cluster.uid)[-for_events:] if for_events else []
     return [*lines, Text(), *(events.for_terminal(event) for event in last)]
@@ -180,19 +180,25 @@ def _cluster_lines(picture: Picture, view: View, now: datetime, width: int, room
 
 def _split(picture: Picture, cluster: Cluster, room: int) -> tuple[int, int]:
     """How many lines the rows of workers have, and how many the events; what the events leave is the rows'."""
-    both = max(room - len(_facts(picture, cluster, picture.answered)) - _AROUND_ROWS - 1, 0)
+    # around them: the summary, the remarks, and an empty line between rows and events
+    both = max(room - 1 - len(_remarks(cluster)) - _AROUND_ROWS - 1, 0)
     for_events = min(len(picture.events(cluster.uid)), _MOST_EVENTS, both // 2)
     return both - for_events, for_events
 
 
-def _facts(picture: Picture, cluster: Cluster, now: datetime) -> list[Text]:
+def _summary(picture: Picture, cluster: Cluster, now: datetime) -> Text:
     load = load_of(cluster, picture.workers.get(cluster.uid, ()))
-    phase, idle, adaptive = clusters.phase(cluster), _idle(cluster, now), cluster.adaptive
+    phase, idle = clusters.phase(cluster), _idle(cluster, now)
     counts = f"{clusters.workers(cluster)} workers, {_pending(cluster)} pending, {_counted(load.nthreads, 'core')}"
     tasks = f"{_counted(load.processing, 'task')}, {load.executing} executing"
     parts = (f"  {counts}  ", with_bar(load.memory_bytes, load.memory_limit_bytes).text(), f"  {tasks}")
     who = ((printable(cluster.name), "bold"), printable(f"  {cluster.owner}  "), phase.text())
-    lines = [Text.assemble(*who, *parts, f"  idle {idle.text().plain}" if idle.pipe else "")]
+    return Text.assemble(*who, *parts, f"  idle {idle.text().plain}" if idle.pipe else "")
+
+
+def _remarks(cluster: Cluster) -> list[Text]:
+    """What the adaptive policy wants and why, and what hinders the cluster; a line each."""
+    lines, adaptive = [], cluster.adaptive
     if adaptive is not None:
         words = f"adaptive {clusters.bounds(adaptive)}, wants {adaptive.target}: {adaptive.reason}"
         lines.append(Text(printable(words)))

@@ -80,10 +80,10 @@ class Feed:
         """Ask what workers take, again and again."""
         while True:
             self._wanted.clear()
-            self._picture.asked = self._clock()
+            self._picture.asks(self._clock())
             with suppress(DaemonUnavailable, DeadlineExceeded):  # the picture tells for how long
                 await self._ask_once()
-                self._picture.asked = None
+                self._picture.is_answered(self._clock())
             self._changed()
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._wanted.wait(), self._interval_s)
@@ -115,5 +115,5 @@ class Feed:
             self._heard()
 
     def _heard(self) -> None:
-        self._picture.answered = self._clock()
+        self._picture.hears(self._clock())
         self._changed()

@@ -109,8 +109,11 @@ def keys_of(terminal: int, press: Callable[[str], None]) -> Iterator[None]:
         nonlocal pending
         if pending is not None:
             pending.cancel()
-        data = os.read(terminal, 1024)
-        if not data:  # the terminal is gone; the signal that says so is on its way
+        try:
+            data = os.read(terminal, 1024)
+        except OSError:  # how Linux tells that a terminal is gone
+            data = b""
+        if not data:
             loop.remove_reader(terminal)
         tell(decoder.feed(data))
         if decoder.is_within:

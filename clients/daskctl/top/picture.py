@@ -59,10 +59,6 @@ class Picture:
         Whether all clusters that exist were told.
     with_history
         The uids of clusters whose events from before the watch were added.
-    asked
-        When the question was asked that is not answered yet; None: there is none.
-    answered
-        When the daemon last said anything.
     """
 
     def __init__(self, info: DaemonInfo, now: datetime) -> None:
@@ -71,8 +67,8 @@ class Picture:
         self.workers: dict[str, tuple[Worker, ...]] = {}
         self.is_complete = False
         self.with_history: set[str] = set()
-        self.asked: datetime | None = None
-        self.answered = now
+        self._asked: datetime | None = None
+        self._answered = now
         self._events: dict[str, dict[int, Event]] = {}
         self._existing: set[str] = set()
 
@@ -124,8 +120,21 @@ class Picture:
             if end is not None and now - end > ENDED_STAY:
                 self.drop(uid)
 
+    def asks(self, now: datetime) -> None:
+        """Note that the daemon is asked; asked again before it answered, it has not answered since the first time."""
+        if self._asked is None:
+            self._asked = now
+
+    def hears(self, now: datetime) -> None:
+        """Note that the daemon said something."""
+        self._answered = now
+
+    def is_answered(self, now: datetime) -> None:
+        """Note that all that it was asked is answered."""
+        self._asked, self._answered = None, now
+
     def silent_since(self, now: datetime) -> datetime | None:
         """Since when the daemon has left a question unanswered for longer than is usual; None: it answers."""
-        if self.asked is None or now - max(self.asked, self.answered) <= PATIENCE:
+        if self._asked is None or now - max(self._asked, self._answered) <= PATIENCE:
             return None
-        return self.answered
+        return self._answered
