@@ -24,6 +24,7 @@ from .commands.profiles import profiles
 from .commands.scale import scale
 from .commands.share import share, unshare
 from .commands.token import token
+from .commands.top import top
 from .commands.workers import workers
 from .framing import Example, shared_options, write_examples
 
@@ -34,6 +35,7 @@ COMMANDS = (
     get,
     explain,
     workers,
+    top,
     scale,
     adapt,
     group,
@@ -53,6 +55,7 @@ COMMANDS = (
 EXAMPLES = (
     Example("Make a cluster of four workers, and wait for them", "daskctl create etl -n 4"),
     Example("See how it is", "daskctl get etl"),
+    Example("Watch all of them work", "daskctl top"),
     Example("Read what it writes", "daskctl logs etl -f"),
     Example("End it", "daskctl delete etl"),
 )

@@ -8,11 +8,11 @@ import sys
 import threading
 import urllib.parse
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
 from functools import partial
 from types import CodeType, FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distributed import Client
 from distributed.core import Status
@@ -31,6 +31,9 @@ from .progress import Silent, make_progress
 from .view import ClusterView
 from .waiting import wait_for_end, wait_for_start
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 _ENDED_WITHIN = 120.0  # seconds for `shutdown` to see the cluster gone
 
 
@@ -43,6 +46,13 @@ class AttachedCluster(BaseCluster):
     """
 
     shutdown_on_close = False
+
+    if TYPE_CHECKING:
+        # What distributed's class has without types.
+        name: str
+
+        def __enter__(self) -> Self: ...
+        async def __aenter__(self) -> Self: ...
 
     # -- its life ------------------------------------------------------------------------------------------------------
 
@@ -82,8 +92,8 @@ class AttachedCluster(BaseCluster):
                 self._loop_runner.stop()
                 raise
 
-    def __await__(self) -> Any:
-        async def started() -> AttachedCluster:
+    def __await__(self) -> Generator[Any, Any, Self]:
+        async def started() -> Self:
             await self._started()
             return self
 

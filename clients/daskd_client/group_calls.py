@@ -7,7 +7,7 @@ from typing import Any
 from daskd_api.v1 import cluster_pb2
 
 from .calls import Caller
-from .filling import fill
+from .fields import fill
 from .translate import from_message
 from .types import Applied, Cluster, ClusterSpec, WorkerGroupSpec
 

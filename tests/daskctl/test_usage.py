@@ -41,6 +41,12 @@ def _run(*arguments: str) -> Result:
         "lost etl --client c",
         "delete",
         "completion tcsh",
+        "top",
+        "top etl -o json",
+        "top --interval 0",
+        "events",
+        "events etl --daemon",
+        "events --daemon -f",
     ],
 )
 def test_wrong_usage_is_exit_code_2_and_shows_the_usage(line: str) -> None:

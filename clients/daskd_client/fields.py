@@ -1,4 +1,4 @@
-"""Writing what a caller gave into a request; what no message can hold is the caller's error, named by field."""
+"""Values that callers give, as fields of a request; what no field can hold is the caller's error, named by field."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from daskd_api.v1 import cluster_pb2
+
 from .errors import InvalidSpec, Problem
 from .translate import to_message
+from .types import Right
 
 
 def fill(field: str, value: Any, message: Message) -> None:
@@ -16,7 +19,7 @@ def fill(field: str, value: Any, message: Message) -> None:
     Raises
     ------
     InvalidSpec
-        A value in it is not what its field holds.
+        When no message can hold it.
     """
     try:
         to_message(value, message)
@@ -24,13 +27,13 @@ def fill(field: str, value: Any, message: Message) -> None:
         raise _unfit(field, error) from error
 
 
-def set_field(field: str, value: Any, message: Message) -> None:
-    """Set one field.
+def put(field: str, value: Any, message: Message) -> None:
+    """Set one field of a message.
 
     Raises
     ------
     InvalidSpec
-        The value is not what the field holds.
+        When the field can't hold it.
     """
     try:
         setattr(message, field, value)
@@ -40,3 +43,10 @@ def set_field(field: str, value: Any, message: Message) -> None:
 
 def _unfit(field: str, error: Exception) -> InvalidSpec:
     return InvalidSpec(f"{field}: {error}", problems=(Problem(field, str(error)),))
+
+
+def right_number(right: Right | str) -> cluster_pb2.Right.ValueType:
+    """A right as requests have it; one that is unknown is left to the daemon to refuse."""
+    known = {each.value: each for each in Right}
+    wanted = known.get(str(getattr(right, "value", right)).upper(), Right.UNSPECIFIED)
+    return cluster_pb2.Right.Value(f"RIGHT_{wanted.value}")
