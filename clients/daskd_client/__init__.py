@@ -17,6 +17,7 @@ from .errors import (
     DeadlineExceeded,
     GroupNotFound,
     HeldWorkUnsupported,
+    IncompatibleVersions,
     InvalidAddress,
     InvalidArgument,
     InvalidSpec,
@@ -27,9 +28,11 @@ from .errors import (
     SchedulerUnreachable,
     TokenNotFound,
     Unauthenticated,
+    Unimplemented,
     UntrustedDaemon,
     WorkerNotFound,
 )
+from .versions import VersionMismatch
 
 if TYPE_CHECKING:
     from .cluster import RemoteCluster
@@ -59,6 +62,7 @@ __all__ = [
     "DeadlineExceeded",
     "GroupNotFound",
     "HeldWorkUnsupported",
+    "IncompatibleVersions",
     "InvalidAddress",
     "InvalidArgument",
     "InvalidSpec",
@@ -71,7 +75,9 @@ __all__ = [
     "SchedulerUnreachable",
     "TokenNotFound",
     "Unauthenticated",
+    "Unimplemented",
     "UntrustedDaemon",
+    "VersionMismatch",
     "WorkerNotFound",
     "list_clusters",
 ]

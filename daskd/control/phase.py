@@ -5,6 +5,7 @@ from __future__ import annotations
 from daskd.model.cluster import Phase, Role, State
 
 from .ledger import Ledger
+from .versions import VERSIONS_DIFFER, mismatch
 from .view import View
 
 SLOW_START = 5.0
@@ -69,4 +70,7 @@ def _running(ledger: Ledger, view: View) -> tuple[str, str]:
     if failing:
         group = failing[0]
         return "WORKERS_FAILING", f"group {group.name!r}: {group.message}"
+    nodes = view.hub.state.nodes if view.hub.state is not None and view.is_of_scheduler else ()
+    if words := mismatch(nodes, view.hub.versions):
+        return VERSIONS_DIFFER, words
     return "", ""

@@ -10,23 +10,16 @@ import os
 from distributed.comm import Comm, CommClosedError, connect
 from distributed.core import send_recv
 from distributed.security import Security
-from distributed.versions import get_versions
 
 from .exits import Ended, ExitCode
 from .reach import Unreachable
 from .spec import NodeSpec
+from .versions import own_versions
 
 logger = logging.getLogger("daskd.node")
 
 ANSWER_TIMEOUT = 10.0
 EVENTS_KEPT = 200
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that scheduler and workers must agree on."""
-    told = get_versions()
-    packages = {name: str(version) for name, version in told["packages"].items() if version}
-    return {**packages, "python": ".".join(told["host"]["python"].split(".")[:3])}
 
 
 class Hub:
@@ -75,7 +68,7 @@ class Hub:
                 workers=list(spec.workers),
                 pid=os.getpid(),
                 host=spec.host,
-                versions=versions(),
+                versions=dict(own_versions()),
             )
             answer = await asyncio.wait_for(asking, ANSWER_TIMEOUT)
         except asyncio.TimeoutError as error:

@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .versions import others, own_versions
+
 _EMPTY_SECONDS = 600.0  # a node without workers for so long is listed no more
 _REMEMBERED = 20_000  # instances whose incarnation, or fence, is remembered
 _MAX_TEXT = 1000
 _MAX_WORKERS = 10_000
+_MAX_VERSIONS, _MAX_VERSION = 100, 100  # how many, how long
 
 
 @dataclass
@@ -25,6 +28,7 @@ class Node:
     pid: int
     joined: float
     workers: list[str]
+    versions: dict[str, str]  # those that do not go with the scheduler's
     last_seen: float = field(default_factory=time.monotonic)  # when it last had a worker
 
     def document(self) -> dict[str, Any]:
@@ -37,6 +41,7 @@ class Node:
             "pid": self.pid,
             "joined": self.joined,
             "workers": list(self.workers),
+            "versions": dict(self.versions),
         }
 
 
@@ -58,6 +63,12 @@ def _names(value: Any) -> list[str]:
     return [_text("a worker's name", name) for name in value]
 
 
+def _versions(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict) or len(value) > _MAX_VERSIONS:
+        raise ValueError(f"versions must be at most {_MAX_VERSIONS} versions by package")
+    return {_text("a package's name", name): _text("a package's version", value[name])[:_MAX_VERSION] for name in value}
+
+
 class Roster:
     """Admits nodes, and knows which instance a worker's name belongs to.
 
@@ -65,10 +76,13 @@ class Roster:
     ----------
     changed : callable
         Called after a node came, went, or was fenced.
+    differs : callable
+        Called with a node that came and has versions that do not go with the scheduler's.
     """
 
-    def __init__(self, changed: Callable[[], None]) -> None:
+    def __init__(self, changed: Callable[[], None], differs: Callable[[Node], None]) -> None:
         self._changed = changed
+        self._differs = differs
         self._nodes: dict[tuple[str, str, int], Node] = {}  # by instance, host, pid
         self._by_worker: dict[str, Node] = {}
         self._highest: OrderedDict[str, int] = OrderedDict()  # instance: highest incarnation that joined
@@ -83,7 +97,7 @@ class Roster:
         workers: list[str],
         pid: int,
         host: str,
-        versions: Any = None,
+        versions: Mapping[str, str] | None = None,
     ) -> dict[str, str]:
         """Answer a node that asks to join, before it starts a worker.
 
@@ -105,6 +119,7 @@ class Roster:
             _number("pid", pid),
             time.time(),
             _names(workers),
+            others(_versions(versions or {}), own_versions()),
         )
         if instance in self._fenced:
             return {"result": "fenced", "words": f"instance {instance} was given up before it joined"}
@@ -120,6 +135,8 @@ class Roster:
         self._nodes[instance, host, pid] = node
         self._by_worker.update(dict.fromkeys(node.workers, node))
         self._changed()
+        if node.versions:
+            self._differs(node)
         return {"result": "ok", "words": ""}
 
     def fence(self, ids: Iterable[str]) -> dict[str, str]:

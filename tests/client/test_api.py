@@ -308,6 +308,7 @@ def test_public_names() -> None:
         "DeadlineExceeded",
         "GroupNotFound",
         "HeldWorkUnsupported",
+        "IncompatibleVersions",
         "InvalidAddress",
         "InvalidArgument",
         "InvalidSpec",
@@ -320,7 +321,9 @@ def test_public_names() -> None:
         "SchedulerUnreachable",
         "TokenNotFound",
         "Unauthenticated",
+        "Unimplemented",
         "UntrustedDaemon",
+        "VersionMismatch",
         "WorkerNotFound",
         "list_clusters",
     ]
