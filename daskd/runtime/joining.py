@@ -51,7 +51,7 @@ class Hub:
         Raises
         ------
         Ended
-            If the instance is fenced.
+            If the instance is fenced, or has a `distributed` that the scheduler's does not go with.
         Unreachable
             If there is no answer, or one that is no answer.
         """
@@ -79,6 +79,8 @@ class Hub:
         result = answer.get("result") if isinstance(answer, dict) else None
         if result == "fenced":
             raise Ended(ExitCode.FENCED, str(answer.get("words") or ""))
+        if result == "incompatible":
+            raise Ended(ExitCode.INCOMPATIBLE, str(answer.get("words") or ""))
         if result != "ok":
             raise Unreachable("dask", f"{address} answered daskd_join with {answer!r:.200}")
         self.address = address

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .versions import others, own_versions
+from .versions import can_serve, others, own_versions
 
 _EMPTY_SECONDS = 600.0  # a node without workers for so long is listed no more
 _REMEMBERED = 20_000  # instances whose incarnation, or fence, is remembered
@@ -69,6 +69,14 @@ def _versions(value: Any) -> dict[str, str]:
     return {_text("a package's name", name): _text("a package's version", value[name])[:_MAX_VERSION] for name in value}
 
 
+def _not_understood(node: Node) -> str:
+    own = own_versions()["distributed"]
+    return (
+        f"the scheduler's distributed is {own}, and that of group {node.group!r} is {node.versions['distributed']}, "
+        "which does not understand its tasks: make the cluster anew, with one environment for all of it"
+    )
+
+
 class Roster:
     """Admits nodes, and knows which instance a worker's name belongs to.
 
@@ -104,13 +112,14 @@ class Roster:
         Returns
         -------
         dict
-            ``result`` "ok" or "fenced" and ``words``. A fenced node ends itself.
+            ``result`` "ok", "fenced" or "incompatible", and ``words``. A node that is not let in ends itself.
 
         Raises
         ------
         ValueError
             An argument is not what it must be.
         """
+        told = _versions(versions or {})
         node = Node(
             _text("instance", instance),
             _text("group", group),
@@ -119,7 +128,7 @@ class Roster:
             _number("pid", pid),
             time.time(),
             _names(workers),
-            others(_versions(versions or {}), own_versions()),
+            others(told, own_versions()),
         )
         if instance in self._fenced:
             return {"result": "fenced", "words": f"instance {instance} was given up before it joined"}
@@ -127,6 +136,8 @@ class Roster:
         if incarnation < highest:
             words = f"incarnation {incarnation} of instance {instance} is over: {highest} has joined"
             return {"result": "fenced", "words": words}
+        if not can_serve(told, own_versions()):
+            return {"result": "incompatible", "words": _not_understood(node)}
         self._drop([n for n in self._nodes.values() if n.instance == instance and n.incarnation < incarnation])
         self._highest[instance] = incarnation
         self._highest.move_to_end(instance)

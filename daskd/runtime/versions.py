@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import platform
+import re
 from collections.abc import Mapping
 
 from distributed.versions import get_versions
@@ -19,6 +20,12 @@ COMPARED: Mapping[str, int] = {
 }
 """The packages whose versions matter, and how many parts of them do: 2 of "3.11.7" are "3.11"."""
 
+_TASKS_CHANGED = (2025, 2)
+"""Since this release of distributed a task is told to a worker in another form. A worker from the other side of it
+joins without complaint, fails at its first task, and the task waits for ever."""
+
+_RELEASE = re.compile(r"(\d+)\.(\d+)", re.ASCII)
+
 
 @functools.cache
 def own_versions() -> Mapping[str, str]:
@@ -28,6 +35,15 @@ def own_versions() -> Mapping[str, str]:
     """
     packages = {name: str(version) for name, version in get_versions()["packages"].items() if version}
     return {**packages, "python": platform.python_version()}
+
+
+def can_serve(told: Mapping[str, str], own: Mapping[str, str]) -> bool:
+    """Whether a worker with the versions it told understands the tasks of a scheduler with these of its own.
+
+    A release that is not known is let in.
+    """
+    releases = [_RELEASE.match(versions.get("distributed", "")) for versions in (told, own)]
+    return len({(int(found[1]), int(found[2])) >= _TASKS_CHANGED for found in releases if found}) < 2
 
 
 def others(told: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ versions than the cluster is told so in words.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -138,26 +139,55 @@ def test_a_newer_session_is_told_what_does_not_go_together(daemon: DaemonProcess
     cluster.shutdown()
 
 
-def test_workers_of_a_changed_environment_are_told(
-    daemon: DaemonProcess, daskctl: Callable[..., Any], tmp_path: Path
-) -> None:
-    """An environment that was exchanged while its cluster ran: message, reason and history say what differs, once."""
-    current = tmp_path / "current"
-    current.symlink_to(python_of("oldest").parent.parent)
+def test_a_cluster_of_an_older_environment_is_told_where_it_is_made(daemon: DaemonProcess) -> None:
+    """Who makes a cluster in another environment than their own is warned, in an event loop, too."""
+    older = {"python": str(python_of("oldest")), "n_workers": 0, "address": daemon.address}
+    with pytest.warns(VersionMismatch, match="not those of cluster 'one'"):
+        RemoteCluster("one", **older).close()
+
+    async def make() -> None:
+        async with RemoteCluster("two", asynchronous=True, **older):
+            pass
+
+    with pytest.warns(VersionMismatch, match="not those of cluster 'two'"):
+        asyncio.run(make())
+
+
+def exchange(daemon: DaemonProcess, daskctl: Callable[..., Any], folder: Path, before: str, after: str) -> None:
+    """Give a cluster with one worker of the environment `before` a second one after that became `after`."""
+    current = folder / "current"
+    current.symlink_to(python_of(before).parent.parent)
     daskctl("create", "etl", "--workers", "1", "--python", str(current / "bin" / "python"))
     current.unlink()
-    current.symlink_to(python_of("newest").parent.parent)
+    current.symlink_to(python_of(after).parent.parent)
     _end_zygote(daemon)
     daskctl("scale", "etl", "2", "--no-wait")
 
-    def is_told() -> bool:
-        record = daskctl("get", "etl")
-        # perhaps beside what its worker failed of
-        return "(scheduler: 2024.11.0)" in record["message"]
 
-    until(is_told, "the record says which versions differ")
-    events = daskctl("events", "etl")["events"]
-    assert [event["type"] for event in events].count("VERSIONS_DIFFER") == 1
+def test_workers_of_a_changed_environment_are_told(
+    daemon: DaemonProcess, daskctl: Callable[..., Any], tmp_path: Path
+) -> None:
+    """An environment exchanged while its cluster ran: record and history say what differs, once; so does attaching."""
+    exchange(daemon, daskctl, tmp_path, "middle", "newest")
+    until(lambda: daskctl("get", "etl")["reason"] == "VERSIONS_DIFFER", "the record says that versions differ")
+    assert "(scheduler: 2025.7.0)" in daskctl("get", "etl")["message"]
+    assert [event["type"] for event in daskctl("events", "etl")["events"]].count("VERSIONS_DIFFER") == 1
+    with pytest.warns(VersionMismatch, match="Of cluster 'etl' itself: group 'default' has"):
+        RemoteCluster.attach("etl", address=daemon.address).close()
+
+
+def test_workers_that_would_understand_no_task_are_refused(
+    daemon: DaemonProcess, daskctl: Callable[..., Any], tmp_path: Path
+) -> None:
+    """One that would join, and leave its first task waiting for ever, fails to start instead, in words that say why."""
+    exchange(daemon, daskctl, tmp_path, "oldest", "newest")
+    record = until(lambda: _failing(daskctl("get", "etl")), "its group says that it fails")
+    assert "the scheduler's distributed is 2024.11.0" in record["message"]
+    assert "make the cluster anew" in record["message"]
+
+
+def _failing(record: dict[str, Any]) -> dict[str, Any] | None:
+    return record if record["reason"] == "WORKERS_FAILING" else None
 
 
 def _end_zygote(daemon: DaemonProcess) -> None:

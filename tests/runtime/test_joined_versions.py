@@ -6,7 +6,7 @@ import pytest
 from hub_cluster import a_client, a_hub
 
 from daskd.runtime.joining import own_versions as told_by_nodes
-from daskd.runtime.versions import COMPARED, others, own_versions
+from daskd.runtime.versions import COMPARED, can_serve, others, own_versions
 from daskd_client import versions as of_client
 
 NODE = {"incarnation": 0, "workers": ["a-0"], "pid": 1, "host": "h"}
@@ -36,6 +36,35 @@ def test_a_part_that_matters_makes_the_difference(package: str, told: str, own: 
     assert others({package: told}, {}) == others({}, {package: own}) == {}
 
 
+@pytest.mark.parametrize(
+    ("told", "own", "served"),
+    [
+        ("2025.1.0", "2024.11.0", True),
+        ("2026.8.0", "2025.2.0", True),
+        ("2026.8.0", "2024.11.0", False),
+        ("2025.1.0", "2025.2.0", False),
+        ("", "2026.8.0", True),
+        ("unknown", "2024.11.0", True),
+    ],
+)
+def test_tasks_of_another_form_are_not_understood(told: str, own: str, served: bool) -> None:
+    """Workers from the other side of the change of tasks serve no scheduler; one of an unknown release is let in."""
+    assert can_serve({"distributed": told}, {"distributed": own}) is served
+
+
+async def test_a_node_that_would_understand_no_task_is_refused() -> None:
+    """It is told why in words, is not listed, and may still be fenced: it never joined."""
+    ours = own_versions()["distributed"]
+    other = "2024.11.0" if can_serve({"distributed": ours}, {"distributed": "2025.2.0"}) else "2025.2.0"
+    async with a_hub() as hub, a_client(hub) as client:
+        answer = await client.scheduler.daskd_join(instance="i-1", group="g", versions={"distributed": other}, **NODE)
+        assert answer["result"] == "incompatible"
+        assert ours in answer["words"]
+        assert other in answer["words"]
+        assert hub.roster.documents() == []
+        assert hub.roster.fence(["i-1"]) == {"i-1": "fenced"}
+
+
 async def test_a_node_with_the_schedulers_versions_is_no_news() -> None:
     """Nodes of one environment join without a word, and the state carries no versions of theirs."""
     async with a_hub() as hub, a_client(hub) as client:
@@ -46,7 +75,7 @@ async def test_a_node_with_the_schedulers_versions_is_no_news() -> None:
 
 async def test_other_versions_are_told_once_a_group() -> None:
     """The first such node of a group is an event, another with the same versions none, one with yet others is."""
-    older, oldest = ({**own_versions(), "distributed": version} for version in ("2.0.0", "1.0.0"))
+    older, oldest = ({**own_versions(), "distributed": version} for version in near(2))
     async with a_hub() as hub, a_client(hub) as client:
         for instance, group, versions in (
             ("i-1", "g", older),
@@ -58,8 +87,13 @@ async def test_other_versions_are_told_once_a_group() -> None:
             await client.scheduler.daskd_join(instance=instance, group=group, versions=versions, **NODE)
         told = [event for event in hub.journal.events if event["type"] == "versions-differ"]
         assert [event["facts"]["instance"] for event in told] == ["i-1", "i-3", "i-4"]
-        assert f"distributed 2.0.0 (scheduler: {own_versions()['distributed']})" in told[0]["words"]
-        assert hub.roster.documents()[0]["versions"] == {"distributed": "2.0.0"}
+        assert f"distributed {older['distributed']} (scheduler: {own_versions()['distributed']})" in told[0]["words"]
+        assert hub.roster.documents()[0]["versions"] == {"distributed": older["distributed"]}
+
+
+def near(count: int) -> list[str]:
+    """So many releases of distributed that are not this one, and speak to it."""
+    return [f"{own_versions()['distributed']}+{n}" for n in range(count)]
 
 
 @pytest.mark.parametrize("versions", [["dask"], {"dask": 7}, {"dask": ""}, {str(n): "1" for n in range(101)}])
