@@ -19,6 +19,7 @@ from .errors import (
     GroupExists,
     GroupNotFound,
     HeldWorkUnsupported,
+    IncompatibleVersions,
     InvalidAddress,
     InvalidArgument,
     InvalidSpec,
@@ -30,12 +31,14 @@ from .errors import (
     SpecImmutable,
     TokenNotFound,
     Unauthenticated,
+    Unimplemented,
     UntrustedDaemon,
     WorkerNotFound,
     WorkersFailing,
 )
 from .explanation import Explanation
 from .unplaceable import UnplaceableWork
+from .versions import VersionMismatch
 
 if TYPE_CHECKING:
     from .cluster import RemoteCluster
@@ -68,6 +71,7 @@ __all__ = [
     "GroupExists",
     "GroupNotFound",
     "HeldWorkUnsupported",
+    "IncompatibleVersions",
     "InvalidAddress",
     "InvalidArgument",
     "InvalidSpec",
@@ -81,8 +85,10 @@ __all__ = [
     "SpecImmutable",
     "TokenNotFound",
     "Unauthenticated",
+    "Unimplemented",
     "UnplaceableWork",
     "UntrustedDaemon",
+    "VersionMismatch",
     "WorkerNotFound",
     "WorkersFailing",
     "list_clusters",

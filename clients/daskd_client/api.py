@@ -84,10 +84,10 @@ class AsyncDaskd(GroupCalls, TokenCalls):
         self._address = str(found)
         self._is_local = found.socket is not None
         self._channel = open_channel(found, TLSFiles.configured())
-        self._caller = Caller(found, credentials(found, find_token(token)), timeout)
         self._clusters: Any = cluster_pb2_grpc.ClusterServiceStub(self._channel)
         self._daemon: Any = daemon_pb2_grpc.DaemonServiceStub(self._channel)
         self._tokens: Any = token_pb2_grpc.TokenServiceStub(self._channel)
+        self._caller = Caller(found, credentials(found, find_token(token)), timeout, self._daemon.GetDaemonInfo)
 
     @property
     def address(self) -> str:

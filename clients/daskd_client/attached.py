@@ -7,6 +7,7 @@ import html
 import sys
 import threading
 import urllib.parse
+import warnings
 import weakref
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
@@ -28,6 +29,8 @@ from .defaults import choice, seconds, setting
 from .errors import ClusterNotFound
 from .exit import keep_at_exit
 from .progress import Silent, make_progress
+from .release import own_release, skew
+from .versions import VersionMismatch
 from .view import ClusterView
 from .waiting import wait_for_end, wait_for_start
 
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _ENDED_WITHIN = 120.0  # seconds for `shutdown` to see the cluster gone
+_USERS_LINE = 4  # up from `_warn`: by `_begin`, and `RemoteCluster` or `attach`
 
 
 class AttachedCluster(BaseCluster):
@@ -77,6 +81,7 @@ class AttachedCluster(BaseCluster):
         self._start_error: Exception | None = None
         self._starting: asyncio.Future[None] | None = None
         self._running: set[asyncio.Future[Any]] = set()
+        self._mismatches: list[str] = []
         ended = weakref.WeakMethod(self._cluster_ended)
         self._view = ClusterView(AsyncDaskd(address, token), lambda: _call(ended()))
         self._progress = Silent() if quiet else make_progress(setting("progress"))
@@ -91,6 +96,8 @@ class AttachedCluster(BaseCluster):
                 # Ctrl-C included: the cluster is the daemon's, but the thread is ours to end.
                 self._loop_runner.stop()
                 raise
+            finally:
+                self._warn(_USERS_LINE)
 
     def __await__(self) -> Generator[Any, Any, Self]:
         async def started() -> Self:
@@ -113,6 +120,8 @@ class AttachedCluster(BaseCluster):
         # The base class's own subscribes to worker status under a name that only one object may have: see ClusterView.
         daskd = self._view.daskd
         try:
+            # asked first: what comes next may fail for it
+            self._mismatches.append(skew(own_release(), await daskd.info()))
             record = await self._opening.open(daskd)
             self._cluster_info["name"] = record.name
             try:
@@ -120,14 +129,28 @@ class AttachedCluster(BaseCluster):
             finally:
                 self._progress.done()
             await self._view.open(record)
+            self._mismatches.append(self._view.mismatch())
         except Exception as error:
             # Client(cluster) swallows what its cluster raises here, and would wait for a scheduler that never comes:
             # `scheduler_address` tells it.
             self._start_error = error
             self.status = Status.failed
             await self._view.close()
+            self._warn_in_loop()
             raise
         self.status = Status.running
+        self._warn_in_loop()
+
+    def _warn_in_loop(self) -> None:
+        # an object with a loop of its own tells in the user's thread, where the line shown is the user's, too
+        if not self._owns_loop:
+            self._warn()
+
+    def _warn(self, stacklevel: int = 2) -> None:
+        """Tell once which versions do not go together."""
+        found, self._mismatches = self._mismatches, []
+        for words in filter(None, found):
+            warnings.warn(words, VersionMismatch, stacklevel=stacklevel)
 
     def close(self, timeout: float | None = None) -> Any:
         """Detach from the cluster, which goes on; with `shutdown_on_close`, end it.
@@ -243,7 +266,14 @@ class AttachedCluster(BaseCluster):
 
     @property
     def security(self) -> Security:
-        """The keys to the cluster's own authority; they come once it runs, and reach whoever has this by then."""
+        """The keys to the cluster's own authority; they come once it runs, and reach whoever has this by then.
+
+        Raises
+        ------
+        IncompatibleVersions
+            A client in this process could have nothing computed there.
+        """
+        self._view.check_versions()
         return self._view.security
 
     @property

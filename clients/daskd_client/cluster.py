@@ -469,6 +469,11 @@ class RemoteCluster(AttachedCluster):
         """The current client if it is this cluster's, else a new `RebindingClient`.
 
         Its futures are bound again after a broken connection, where a plain ``Client(cluster)`` cancels them.
+
+        Raises
+        ------
+        IncompatibleVersions
+            This process's `distributed` and the cluster's do not understand each other.
         """
         with suppress(ValueError):
             current = Client.current()

@@ -194,6 +194,18 @@ class DeadlineExceeded(DaskdError, asyncio.TimeoutError):
     reason = "DEADLINE_EXCEEDED"
 
 
+class IncompatibleVersions(DaskdError):
+    """This process's `distributed` and the cluster's can't speak to each other; the message says how to mend it."""
+
+    reason = "INCOMPATIBLE_VERSIONS"
+
+
+class Unimplemented(DaskdError):
+    """What answers does not know the call: an older daskd, or none."""
+
+    reason = "UNIMPLEMENTED"
+
+
 class InvalidAddress(DaskdError, ValueError):
     """The daemon's address is not one."""
 
@@ -253,9 +265,8 @@ def from_rpc(error: grpc.RpcError, address: str) -> DaskdError:
     if cls is DeadlineExceeded:
         return cls(f"The daemon at {address} did not answer in time.", facts={"address": address})
     if code is grpc.StatusCode.UNIMPLEMENTED:
-        return DaskdError(
+        return Unimplemented(
             f"What answers at {address} does not know this call: it is an older daskd, or none.",
-            reason="UNIMPLEMENTED",
             facts={"address": address},
         )
     return cls(words or f"The daemon at {address} answered {code.name} without a word.", reason=None)

@@ -21,14 +21,16 @@ import distributed
 from distributed.objects import SchedulerInfo
 
 from .api import AsyncDaskd
-from .errors import ClusterExpiring, ClusterNotFound, DaskdError
+from .errors import ClusterExpiring, ClusterNotFound, DaskdError, IncompatibleVersions
 from .security import LateSecurity
 from .types import Cluster, Connection
 from .unplaceable import UnplaceableNotice
+from .versions import can_speak, differences, mismatch, own_versions
 
 logger = logging.getLogger(__name__)
 
 _LONGEST_PAUSE = 30.0  # seconds between tries while the daemon, or the scheduler, does not answer
+_VERSIONS_DIFFER = "VERSIONS_DIFFER"  # a cluster's reason: workers do not have the scheduler's versions
 _ASK_EVERY = 1.0  # seconds
 _ASK_SHARE = 0.01  # seconds more for each worker: the account of 1,000 workers is a megabyte
 
@@ -88,6 +90,36 @@ class ClusterView:
     async def refresh(self) -> None:
         """Ask the scheduler for its account."""
         self.scheduler_info = SchedulerInfo(await self.comm.identity())
+
+    def mismatch(self) -> str:
+        """What this process, the scheduler and its workers have in versions that do not go together, in words."""
+        found = differences(own_versions(), self.connection.versions)
+        words = [mismatch(self.record.name, self._python(), found)] if found else []
+        if self.record.reason == _VERSIONS_DIFFER:
+            words.append(f"Of cluster {self.record.name!r} itself: {self.record.message}")
+        return " ".join(words)
+
+    def check_versions(self) -> None:
+        """See that the scheduler understands what a client in this process says.
+
+        Raises
+        ------
+        IncompatibleVersions
+            It does not.
+        """
+        here, there = own_versions(), self.connection.versions
+        if not can_speak(here, there):
+            raise IncompatibleVersions(
+                f"Nothing can be computed on cluster {self.record.name!r} from here: distributed {here['distributed']} "
+                f"and {there['distributed']} do not understand each other. "
+                + mismatch(self.record.name, self._python(), differences(here, there)),
+                facts={"name": self.record.name, "here": here["distributed"], "there": there["distributed"]},
+            )
+
+    def _python(self) -> str:
+        """The cluster's interpreter, if it is on this machine and known."""
+        spec = self.record.spec
+        return spec.python if spec is not None and self.daskd.is_local else ""
 
     async def close(self) -> None:
         """Stop following; the cluster itself is left alone.

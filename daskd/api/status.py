@@ -54,6 +54,12 @@ class MalformedMessage(errors.DaskdError):
     reason = "MALFORMED_MESSAGE"
 
 
+class UnknownFields(errors.DaskdError):
+    """A request of a newer client says something that this release does not know."""
+
+    reason = "UNKNOWN_FIELDS"
+
+
 class DaemonStopping(errors.DaskdError):
     """The daemon is stopping; clusters go on, and the next daemon answers."""
 
@@ -63,6 +69,7 @@ class DaemonStopping(errors.DaskdError):
 _CODES |= {
     MessageTooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
     MalformedMessage: grpc.StatusCode.INVALID_ARGUMENT,
+    UnknownFields: grpc.StatusCode.INVALID_ARGUMENT,
     DaemonStopping: grpc.StatusCode.UNAVAILABLE,
 }
 

@@ -15,10 +15,10 @@ from .view import View
 NOT_OURS = frozenset({Cause.PREEMPTED, Cause.NODE_LOST, Cause.TIME_LIMIT, Cause.CANCELLED})
 """Ends that say nothing about whether the next one will do better."""
 
-SPEC_DAMAGED, NO_DISTRIBUTED, FENCED, SCHEDULER_GONE = 80, 81, 83, 85
+SPEC_DAMAGED, NO_DISTRIBUTED, FENCED, SCHEDULER_GONE, INCOMPATIBLE = 80, 81, 83, 85, 86
 """Exit codes of the runtime (`docs/runtime.md`)."""
 
-LASTING = frozenset({SPEC_DAMAGED, NO_DISTRIBUTED})
+LASTING = frozenset({SPEC_DAMAGED, NO_DISTRIBUTED, INCOMPATIBLE})
 
 
 def describe(instance: Instance) -> str:
@@ -34,7 +34,7 @@ def describe(instance: Instance) -> str:
 
 
 def is_lasting(instance: Instance) -> bool:
-    """Whether the same launch would fail the same way: there is no such Python, or it lacks `distributed`."""
+    """Whether the same launch would fail the same way: no such Python, none or an unfit `distributed` in it."""
     end = instance.end
     return end is not None and (end.cause is Cause.FAILED_TO_START or end.code in LASTING)
 

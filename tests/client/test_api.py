@@ -312,6 +312,7 @@ def test_public_names() -> None:
         "GroupExists",
         "GroupNotFound",
         "HeldWorkUnsupported",
+        "IncompatibleVersions",
         "InvalidAddress",
         "InvalidArgument",
         "InvalidSpec",
@@ -325,7 +326,9 @@ def test_public_names() -> None:
         "SpecImmutable",
         "TokenNotFound",
         "Unauthenticated",
+        "Unimplemented",
         "UntrustedDaemon",
+        "VersionMismatch",
         "WorkerNotFound",
         "list_clusters",
     ]
