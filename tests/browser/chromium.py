@@ -14,7 +14,7 @@ from selenium.common.exceptions import (
     NoSuchElementException,
     StaleElementReferenceException,
 )
-from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -44,8 +44,9 @@ ARGUMENTS = (
     "--window-size=1280,900",
 )
 HAS_CANVAS = """
+const isDrawn = (element) => element.tagName === "CANVAS" && element.width > 0;
 const has = (root) => [...root.querySelectorAll("*")].some(
-    (element) => (element.tagName === "CANVAS" && element.width > 0) || (element.shadowRoot && has(element.shadowRoot)));
+    (element) => isDrawn(element) || (element.shadowRoot && has(element.shadowRoot)));
 return has(document);
 """
 
@@ -95,6 +96,15 @@ class Page:
             return field.get_property("value") == text
 
         self.until(written, f"{path} holds {text}")
+
+    def drag(self, path: str, right: int) -> None:
+        """Draw what is there so many pixels to the right."""
+
+        def drawn() -> bool:
+            ActionChains(self.driver).drag_and_drop_by_offset(self.find(path), right, 0).perform()
+            return True
+
+        self.until(drawn, f"{path} can be drawn")
 
     def text(self, path: str) -> str:
         """The text of what is there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import tempfile
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ..daemon_process import DaemonProcess, daemon_process
+from daskd_client import AsyncDaskd, list_clusters
+
+from ..daemon_process import DaemonProcess, daemon_process, until
 from .chromium import Page, chromium
 from .jupyter_process import JupyterProcess
 from .lab import Lab
@@ -50,6 +53,20 @@ def page(folder: Path) -> Iterator[Page]:
     """A browser's window."""
     with chromium(folder) as page:
         yield page
+
+
+@pytest.fixture(autouse=True)
+def no_clusters(daemon: DaemonProcess) -> Iterator[None]:
+    """No cluster outlives its test."""
+    yield
+
+    async def delete_all() -> None:
+        async with AsyncDaskd(daemon.address) as daskd:
+            for cluster in await daskd.list_clusters():
+                await daskd.delete(cluster.uid)
+
+    asyncio.run(delete_all())
+    until(lambda: not list_clusters(daemon.address), "no cluster is left")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -11,15 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..daemon_process import DaemonProcess, until
+from ..docs.pages import blocks, page, section
 
-# what docs/client.md tells the panel's users to write into Dask's configuration
-PANEL = {
-    "labextension": {"factory": {"module": "daskd_client.labextension", "class": "panel_cluster"}},
-    "distributed": {"client": {"security-loader": "daskd_client.labextension.load_security"}},
-}
 # nothing that a page on the internet would have to answer
 SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True},
@@ -51,7 +45,7 @@ class JupyterProcess:
             "JUPYTER_TOKEN": self.token,
             "DASK_CONFIG": str(dask),
         }
-        (dask / "labextension.yaml").write_text(yaml.safe_dump(PANEL))
+        (dask / "labextension.yaml").write_text(blocks(section(page("client.md"), "In JupyterLab"), "yaml")[0])
         for plugin, content in SETTINGS.items():
             file = settings / "@jupyterlab" / f"{plugin}.jupyterlab-settings"
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from .jupyter_process import JupyterProcess
 NOTEBOOK = "//div[contains(@class,'jp-NotebookPanel') and not(contains(@class,'lm-mod-hidden'))]"
 PANEL = "//div[contains(@class,'dask-DaskSidebar')]"
 DIALOG = "//dialog[contains(@class,'jp-Dialog')]"
+CLUSTER_MANAGER = f"{PANEL}//div[contains(@class,'dask-DaskClusterManager')]"
 CLUSTERS = f"{PANEL}//li[contains(@class,'dask-ClusterListingItem')]"
 
 
@@ -83,6 +84,7 @@ class Lab:
         """Open Dask's panel in the side bar."""
         self.page.click("//li[@data-id='dask-dashboard-launcher']")
         self.page.find(PANEL)
+        self.page.drag("//div[@id='jp-main-split-panel']/div[contains(@class,'lm-SplitPanel-handle')]", 120)
 
     def entries(self) -> list[str]:
         """The ids of the clusters that the panel lists."""
