@@ -120,7 +120,6 @@ class PanelList:
 
     async def follow(self) -> None:
         """Follow the daemon's clusters, for ever."""
-        await self._manager  # until the clusters of `labextension.initial` are there
         token = ""
         while True:
             try:
@@ -129,10 +128,18 @@ class PanelList:
                     async for change in changes:
                         token = change.resume_token or token
                         if change.cluster is not None:
-                            await self._take_note(change.cluster)
+                            await self._try(change.cluster)
             except DaskdError as error:
                 logger.info("Dask's panel can't follow the daemon's clusters: %s", error)
             await asyncio.sleep(_PAUSE)
+
+    async def _try(self, record: Cluster) -> None:
+        try:
+            await self._take_note(record)
+        except Exception as error:
+            # The edge of a loop that must not end: the manager is not ours, and a scheduler may answer anything.
+            logger.warning("Dask's panel can't keep up with cluster %s: %s", record.name, error)
+            self._addresses.pop(record.uid, None)  # its next change is another try
 
     async def _take_note(self, record: Cluster) -> None:
         if record.owner != self._user:
@@ -146,20 +153,15 @@ class PanelList:
         elif record.phase is Phase.RUNNING and record.scheduler is not None:
             is_new = record.uid not in self._addresses
             self._addresses[record.uid] = record.scheduler.address
-            if is_new and not _is_made_here(record.name) and not await self._show(record):
-                del self._addresses[record.uid]  # its next change is another try
+            if is_new and not _is_made_here(record.name):
+                await self._show(record)
 
-    async def _show(self, record: Cluster) -> bool:
-        """Put a cluster into the panel; answers whether that went well."""
+    async def _show(self, record: Cluster) -> None:
+        """Put a cluster into the panel, as it is: no workers or bounds of the panel's configuration."""
         policy = record.adaptive.policy if record.adaptive is not None else None
         bounds = None if policy is None else {"minimum": policy.minimum, "maximum": policy.maximum}
         with _set(_showing, record):
-            try:
-                await self._manager.start_cluster(configuration={"name": record.name, "workers": None, "adapt": bounds})
-            except (DaskdError, OSError) as error:
-                logger.warning("Dask's panel can't show cluster %s: %s", record.name, error)
-                return False
-        return True
+            await self._manager.start_cluster(configuration={"name": record.name, "workers": None, "adapt": bounds})
 
     async def _take_off(self, address: str) -> None:
         """Take a cluster that has ended off the panel; an address that another cluster has taken over stays."""

@@ -49,6 +49,11 @@ const has = (root) => [...root.querySelectorAll("*")].some(
     (element) => isDrawn(element) || (element.shadowRoot && has(element.shadowRoot)));
 return has(document);
 """
+HAS_TASKS = """
+const models = Bokeh.documents.flatMap((document) => [...document.all_models]);
+const tasksOf = (model) => model.type === "ColumnDataSource" ? model.data.worker_thread ?? [] : [];
+return models.some((model) => tasksOf(model).length >= arguments[0]);
+"""
 
 
 class Page:
@@ -60,9 +65,9 @@ class Page:
     def __init__(self, driver: Chrome) -> None:
         self.driver = driver
 
-    def until(self, condition: Callable[[], T], what: str, timeout: float = TIMEOUT) -> T:
+    def until(self, condition: Callable[[], T], what: str) -> T:
         """What `condition` answers once that is true."""
-        wait = WebDriverWait(self.driver, timeout, poll_frequency=0.1, ignored_exceptions=NOT_YET)
+        wait = WebDriverWait(self.driver, TIMEOUT, poll_frequency=0.1, ignored_exceptions=NOT_YET)
         return wait.until(lambda _: condition(), f"{what}, in {self.driver.current_url}")
 
     def find(self, path: str) -> WebElement:
@@ -129,6 +134,10 @@ class Page:
     def until_plot(self) -> None:
         """Until Bokeh has drawn a plot: its elements hide in shadow roots, which XPath does not enter."""
         self.until(lambda: self.driver.execute_script(HAS_CANVAS), "a plot is drawn")
+
+    def until_tasks(self, n: int) -> None:
+        """Until a plot of Dask's task stream was sent so many tasks."""
+        self.until(lambda: self.driver.execute_script(HAS_TASKS, n), f"the task stream has {n} tasks")
 
     def complaints(self) -> str:
         """What the page's scripts complained of."""

@@ -56,7 +56,7 @@ class JupyterProcess:
         argv = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", "--port=0"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*argv, f"--ServerApp.root_dir={self.notebooks}"],
+                [*argv, "--expose-app-in-browser", f"--ServerApp.root_dir={self.notebooks}"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.keys import Keys
 
 from .chromium import Page
@@ -13,6 +12,12 @@ PANEL = "//div[contains(@class,'dask-DaskSidebar')]"
 DIALOG = "//dialog[contains(@class,'jp-Dialog')]"
 CLUSTER_MANAGER = f"{PANEL}//div[contains(@class,'dask-DaskClusterManager')]"
 CLUSTERS = f"{PANEL}//li[contains(@class,'dask-ClusterListingItem')]"
+
+# JupyterLab's own objects, for what its window does not show: it says idle before there is a kernel
+KERNEL = "const kernel = jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel;"
+IS_IDLE = f"{KERNEL} return kernel?.connectionStatus === 'connected' && kernel.status === 'idle';"
+LISTEN = f"{KERNEL} window.heard = []; kernel.statusChanged.connect((_, status) => window.heard.push(status));"
+HAS_RESTARTED = "return window.heard.includes('restarting');"
 
 
 def has_class(name: str) -> str:
@@ -42,8 +47,8 @@ class Lab:
         self.until_idle()
 
     def until_idle(self) -> None:
-        """Until the notebook's kernel has nothing to do."""
-        self.page.find(f"{NOTEBOOK}//*[{has_class('jp-Notebook-ExecutionIndicator')} and @data-status='idle']")
+        """Until the notebook's kernel is connected and has nothing to do; a cell that is run earlier is lost."""
+        self.page.until(lambda: self.page.driver.execute_script(IS_IDLE), "the kernel is idle")
 
     def cell(self, number: int) -> str:
         """The XPath of a cell."""
@@ -51,20 +56,11 @@ class Lab:
 
     def run(self, number: int) -> None:
         """Run a cell by Shift+Enter, and wait for its end."""
-        prompt = f"{self.cell(number)}//div[{has_class('jp-InputArea-prompt')}]"
-        before = self.page.text(prompt)
-        self.page.until(lambda: self._press_run(number, prompt, before), f"cell {number} begins to run")
-        self.page.until(lambda: self.page.find(prompt).text.strip("[]: ").isdigit(), f"cell {number} has run")
-
-    def _press_run(self, number: int, prompt: str, before: str) -> bool:
-        """Press Shift+Enter; answers whether it was heard: a page that is still being built hears nothing."""
         editor = f"{self.cell(number)}//div[{has_class('cm-content')}]"
+        prompt = f"{self.cell(number)}//div[{has_class('jp-InputArea-prompt')}]"
         self.page.click(editor)
         self.page.find(editor).send_keys(Keys.SHIFT, Keys.ENTER)
-        try:
-            return self.page.until(lambda: self.page.find(prompt).text != before, "the cell has another prompt", 5.0)
-        except TimeoutException:
-            return False
+        self.page.until(lambda: self.page.find(prompt).text.strip("[]: ").isdigit(), f"cell {number} has run")
 
     def output(self, number: int) -> str:
         """The XPath of what a cell shows."""
@@ -72,10 +68,11 @@ class Lab:
 
     def restart_kernel(self) -> None:
         """Restart the notebook's kernel by its menu."""
+        self.page.driver.execute_script(LISTEN)
         self.page.click("//li[@role='menuitem'][normalize-space()='Kernel']")
         self.page.click("//li[@data-command='kernelmenu:restart']")
         self.page.click(f"{DIALOG}//button[{has_class('jp-mod-accept')}]")
-        self.page.until_gone(DIALOG)
+        self.page.until(lambda: self.page.driver.execute_script(HAS_RESTARTED), "the kernel is restarted")
         self.until_idle()
 
     # -- Dask's panel --------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -10,8 +10,9 @@ from daskd_client import RemoteCluster
 
 from ..daemon_process import DaemonProcess
 from .chromium import Page
+from .computing import TASKS, compute_on
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
@@ -22,12 +23,10 @@ def cluster(daemon: DaemonProcess) -> Iterator[RemoteCluster]:
     made.shutdown()
 
 
-def test_the_dashboard_link_leads_to_the_dashboard(
-    page: Page, cluster: RemoteCluster, picture: Callable[..., None]
-) -> None:
-    """`dashboard_link` is a page of Dask's in which plots are drawn."""
-    cluster.wait_for_workers(1)
+def test_the_dashboard_link_leads_to_the_dashboard(page: Page, cluster: RemoteCluster) -> None:
+    """`dashboard_link` is a page of Dask's that draws tasks as they run."""
     page.driver.get(cluster.dashboard_link)
     page.until(lambda: page.driver.title.startswith("Dask"), "the page has Dask's title")
     page.until_plot()
-    picture("dashboard")
+    compute_on(cluster, workers=1)
+    page.until_tasks(TASKS)

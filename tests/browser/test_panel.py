@@ -12,10 +12,11 @@ from daskd_client.types import Cluster, Phase
 
 from ..daemon_process import DaemonProcess, until
 from .chromium import Page
+from .computing import TASKS, compute_on
 from .jupyter_process import JupyterProcess
 from .lab import CLUSTER_MANAGER, CLUSTERS, DIALOG, PANEL, Lab, has_class
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 
 def live(daemon: DaemonProcess) -> list[Cluster]:
@@ -55,16 +56,6 @@ def found(lab: Lab, cluster: Cluster) -> tuple[Cluster, str]:
     entry = lab.entry(cluster.scheduler.address)
     lab.page.find(entry)
     return cluster, entry
-
-
-def compute_something(daemon: DaemonProcess, cluster: Cluster) -> None:
-    """Have a cluster compute on two workers, so that its dashboards have something to show."""
-    with RemoteCluster.attach(cluster.name, address=daemon.address) as attached:
-        attached.scale(2)
-        attached.wait_for_workers(2, timeout=60)
-        with attached.get_client() as client:
-            for size in (200_000, 400_000, 800_000):
-                client.gather(client.map(sum, [range(size + k) for k in range(40)], key=f"sum-{size}"))
 
 
 def scale(page: Page, entry: str) -> None:
@@ -159,10 +150,14 @@ def test_the_inserted_code_connects(panel: Lab, made: tuple[Cluster, str], daskc
 def test_a_dashboard_opens_in_a_pane(
     panel: Lab, daemon: DaemonProcess, made: tuple[Cluster, str], picture: Callable[..., None]
 ) -> None:
-    """The panel offers the cluster's dashboards, and each opens as a pane in which plots are drawn."""
+    """The panel offers the cluster's dashboards, and one opens as a pane that draws tasks as they run."""
     cluster, entry = made
-    compute_something(daemon, cluster)
+    pane = "//div[contains(@class,'dask-DaskDashboard')]//iframe"
     panel.page.click(f"{entry}//div[{has_class('dask-ClusterListingItem-title')}]")
     panel.page.click(f"{PANEL}//li[{has_class('dask-DashboardListing-item')}]//button[normalize-space()='Task Stream']")
-    panel.page.within("//div[contains(@class,'dask-DaskDashboard')]//iframe", panel.page.until_plot)
+    panel.page.within(pane, panel.page.until_plot)
+    with RemoteCluster.attach(cluster.name, address=daemon.address) as attached:
+        attached.scale(2)
+        compute_on(attached, workers=2)
+    panel.page.within(pane, lambda: panel.page.until_tasks(TASKS))
     picture("panel-dashboard")

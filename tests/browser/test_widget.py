@@ -12,7 +12,7 @@ from daskd_client.types import Cluster
 from ..daemon_process import DaemonProcess, until
 from .lab import Lab, has_class
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 MAKE = """from daskd_client import RemoteCluster
 cluster = RemoteCluster("etl", n_workers=1, worker={"nthreads": 1, "memory_limit": "300MiB"})
