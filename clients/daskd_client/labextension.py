@@ -94,7 +94,7 @@ def panel_cluster(name: str | None = None, **kwargs: Any) -> DaskdCluster:
         attached = DaskdCluster.attach(shown.uid, **{key: keywords[key] for key in known if key in keywords})
         assert isinstance(attached, DaskdCluster)
         return attached
-    keywords.setdefault("if_exists", "attach")
+    keywords.setdefault("if_exists", "attach" if name else "error")
     # The name is known before the daemon is asked, so that the list can tell what it is told of from what it has.
     cluster = DaskdCluster(name or f"lab-{secrets.token_hex(3)}", **keywords)
     _made.add(cluster)
@@ -145,11 +145,7 @@ class PanelList:
         if record.owner != self._user:
             return
         if record.delete_requested or record.ended:
-            address = self._addresses.pop(record.uid, "")
-            if record.uid not in _ending_here:
-                await self._take_off(address)
-            elif record.ended:
-                _ending_here.discard(record.uid)
+            await self._let_go(record)
         elif record.phase is Phase.RUNNING and record.scheduler is not None:
             is_new = record.uid not in self._addresses
             self._addresses[record.uid] = record.scheduler.address
@@ -162,6 +158,14 @@ class PanelList:
         bounds = None if policy is None else {"minimum": policy.minimum, "maximum": policy.maximum}
         with _set(_showing, record):
             await self._manager.start_cluster(configuration={"name": record.name, "workers": None, "adapt": bounds})
+
+    async def _let_go(self, record: Cluster) -> None:
+        """Take note of a cluster's end; what SHUTDOWN ends the panel takes off itself, unless that fails."""
+        if record.uid not in _ending_here:
+            await self._take_off(self._addresses.pop(record.uid, ""))
+        elif record.ended:
+            _ending_here.discard(record.uid)
+            self._addresses.pop(record.uid, None)
 
     async def _take_off(self, address: str) -> None:
         """Take a cluster that has ended off the panel; an address that another cluster has taken over stays."""
