@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BROWSER_VENV := build/browser-venv
 PYTEST := $(BIN)/python -m pytest
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
@@ -13,7 +14,7 @@ UNITDIR ?= $(PREFIX)/lib/systemd
 PARALLEL ?= -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-unit test-real test-releases test-systemd install install-program install-units verify-units lint types proto proto-check proto-baseline docs format clean
+.PHONY: help venv demo test test-unit test-real test-releases test-systemd test-browser install install-program install-units verify-units lint types proto proto-check proto-baseline docs format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,16 +35,26 @@ demo: venv ## the main job, end to end, on this machine
 test: lint types proto-check test-unit test-real ## everything that .ci/run runs, but the older releases of distributed
 
 test-unit: venv ## what needs no daemon
-	$(PYTEST) $(PARALLEL) -m "not real and not systemd" tests
+	$(PYTEST) $(PARALLEL) -m "not real and not systemd and not browser" tests
 
 test-real: venv ## real daemons, clusters, clients; processes killed for real
-	$(PYTEST) $(PARALLEL) -m "real and not systemd" tests
+	$(PYTEST) $(PARALLEL) -m "real and not systemd and not browser" tests
 
 test-releases: venv ## the client and the runtime on the oldest, a middle, and the newest releases; the wheel
 	$(BIN)/python -m tests.releases
 
 test-systemd: venv ## a real systemd in a container: units, restarts, watchdog; as root
 	$(PYTEST) -m systemd tests/systemd
+
+test-browser: $(BROWSER_VENV)/.ready ## JupyterLab and Dask's panel in Chromium; DASKD_SCREENSHOTS=docs/images makes the pages' pictures
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
+	    { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver; }
+	$(BROWSER_VENV)/bin/python -m pytest -m browser tests/browser
+
+$(BROWSER_VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(BROWSER_VENV)
+	$(BROWSER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]'
+	@touch $@
 
 install: install-program install-units ## as root: the daemon in $(PREFIX)/lib/daskd, its commands, systemd's files
 	@echo "installed. Next: systemctl daemon-reload && systemctl enable --now daskd"
