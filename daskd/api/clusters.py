@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TypeAlias
 
 import grpc
@@ -22,6 +23,7 @@ from daskd_api.v1 import cluster_pb2_grpc
 
 from . import listing, translate
 from .create import bounds_of
+from .dashboard import create_dashboard_link, plain_link
 from .edge import current_caller
 from .history import from_caller
 from .policy import read_policy
@@ -144,7 +146,7 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
             event = NewEvent("CONNECTION_GIVEN", words, caller.name)
             await self._services.store.update(cluster.uid, lambda now: now, events=from_caller([event], caller))
         log.info("connection given", cluster=cluster.name, cluster_uid=cluster.uid, owner=cluster.owner)
-        return translate.connection_message(connection)
+        return translate.connection_message(replace(connection, dashboard_link=plain_link(self._services, cluster)))
 
     async def ListHeldWork(self, request: pb.ListHeldWorkRequest, context: _Context) -> pb.ListHeldWorkResponse:
         """What lost clients left."""
@@ -181,6 +183,12 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
         changed = await self._change(cluster, lambda now: desired.unshared(now, who, actor=actor))
         log.info("cluster unshared", cluster=cluster.name, cluster_uid=cluster.uid, who=who)
         return pb.UnshareClusterResponse(cluster=_shown(changed))
+
+    async def CreateDashboardLink(
+        self, request: pb.CreateDashboardLinkRequest, context: _Context
+    ) -> pb.CreateDashboardLinkResponse:
+        """A link that opens the cluster's dashboard, once."""
+        return await create_dashboard_link(self._services, current_caller(), request)
 
     async def _resolve(self, name: str, right: Right = Right.VIEW) -> Cluster:
         return await resolve(self._services.store, current_caller(), name, right)

@@ -98,28 +98,47 @@ def build_spec(
     return spec.model_copy(update={"groups": groups})
 
 
+def is_open(spec: ClusterSpec, config: Config) -> bool:
+    """Whether the profile of a spec says that everybody may read its clusters' dashboards."""
+    profile = config.profile(spec.profile)
+    return profile is not None and profile.dashboard_open_to_every_local_user
+
+
 def guarded(spec: ClusterSpec, asked: Mapping[str, Any], config: Config) -> ClusterSpec:
-    """The spec as a user other than the daemon's own may have it: without a dashboard that is open to everybody.
+    """The spec as a user other than the daemon's own may have it where the daemon serves no dashboards.
+
+    It has no dashboard then: it would be open to everybody.
 
     Raises
     ------
     InvalidSpec
         When a dashboard is asked for, and the profile does not say that everybody may read it.
     """
-    profile = config.profile(spec.profile)
-    if profile is not None and profile.dashboard_open_to_every_local_user:
+    if is_open(spec, config):
         return spec
     if asked.get("dashboard"):
         words = (
             "this daemon serves many users, and Dask's dashboard asks nobody who they are: leave it out, or have the "
-            "administrator set `dashboard_open_to_every_local_user` in a profile"
+            "administrator set `web.listen`, or `dashboard_open_to_every_local_user` in a profile"
         )
         raise invalid([Problem("dashboard", words)])
     return spec.model_copy(update={"dashboard": False})
 
 
-def new_cluster(name: str, spec: ClusterSpec, owner: Identity, now: float, *, uid: str | None = None) -> Cluster:
-    """The record of a cluster that was just asked for; `now` in unix seconds; None: a new uid."""
+def new_cluster(
+    name: str, spec: ClusterSpec, owner: Identity, now: float, *, uid: str | None = None, proxied: bool = False
+) -> Cluster:
+    """The record of a cluster that was just asked for.
+
+    Parameters
+    ----------
+    now
+        In unix seconds.
+    uid
+        None: a new one.
+    proxied
+        Its dashboard, if it has one, is served by the daemon alone.
+    """
     return Cluster(
         uid=new_uid() if uid is None else uid,
         name=name,
@@ -130,6 +149,7 @@ def new_cluster(name: str, spec: ClusterSpec, owner: Identity, now: float, *, ui
         updated=now,
         groups=tuple(Group(group.name, desired=group.n_workers) for group in spec.groups),
         adaptive=Adaptive(spec.adaptive, since=now) if spec.adaptive is not None else None,
+        dashboard_proxied=proxied and spec.dashboard,
     )
 
 

@@ -24,6 +24,7 @@ _CODES: dict[type[errors.DaskdError], grpc.StatusCode] = {
     errors.TokenNotFound: grpc.StatusCode.NOT_FOUND,
     errors.ClusterExists: grpc.StatusCode.ALREADY_EXISTS,
     errors.ClusterNotRunning: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.NoDashboard: grpc.StatusCode.FAILED_PRECONDITION,
     errors.SchedulerUnreachable: grpc.StatusCode.UNAVAILABLE,
     errors.LimitExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.NotAllowed: grpc.StatusCode.PERMISSION_DENIED,

@@ -64,12 +64,14 @@ class Acts:
             await self._terminate(action)
 
     async def clean_up(self, cluster: Cluster) -> None:
-        """Nothing of the cluster runs any more: remove its keys, scratch files and links; logs stay."""
+        """Nothing of the cluster runs any more: remove its keys, scratch files and sockets; logs stay."""
         reached("end.recorded")
         for instance in await self._of.store.instances(cluster.uid, include_ended=True):
-            link = self._of.site.link_path(instance.handle) if instance.role is Role.SCHEDULER else None
-            if link is not None:
-                link.unlink(missing_ok=True)
+            if instance.role is not Role.SCHEDULER:
+                continue
+            for path in (self._of.site.link_path(instance.handle), self._of.site.dashboard_path(instance.handle)):
+                if path is not None:
+                    path.unlink(missing_ok=True)
         await self._of.site.unstage(cluster.uid)
         reached("end.unstaged")
         await self._vault.forget(cluster.uid)
@@ -124,6 +126,7 @@ class Acts:
             # a scheduler that has not yet said where it is now is learnt of from its report
             address=address if group is None or cluster.scheduler.instance == scheduler else "",
             runtime=self._of.settings.runtime(cluster.spec),
+            dashboard_prefix=cluster.dashboard_prefix,
         )
 
     def _intent(self, batch: Batch, member: Member, handle: Handle, now: float) -> Instance:

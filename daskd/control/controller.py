@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -222,6 +223,14 @@ class Controller:
             dashboard_link=scheduler.dashboard,
             versions=dict(scheduler.versions),
         )
+
+    def dashboard(self, cluster: Cluster) -> Path | None:
+        """The unix socket of the dashboard that the daemon serves for a cluster; None: there is none now."""
+        reconciler = self._reconcilers.get(cluster.uid)
+        if not cluster.dashboard_proxied or reconciler is None or reconciler.hub is None:
+            return None
+        scheduler = reconciler.instances.get(reconciler.hub.link.instance)
+        return reconciler.site.dashboard_path(scheduler.handle) if scheduler is not None else None
 
     def _link(self, cluster: Cluster) -> Link:
         reconciler = self._reconcilers.get(cluster.uid)

@@ -239,6 +239,8 @@ class Cluster:
         It shall end because it could not be kept up: it rests as FAILED.
     grants
         Whom it is shared with.
+    dashboard_proxied
+        The daemon serves its dashboard, with a login, and nothing of it is on TCP. Decided when it is made, for good.
     next_ordinal
         The next instance's ordinal.
     revision
@@ -267,6 +269,12 @@ class Cluster:
     next_ordinal: int = 0
     event_seq: int = 0
     revision: int = 0
+    dashboard_proxied: bool = False
+
+    @property
+    def dashboard_prefix(self) -> str:
+        """The path below which the daemon serves its dashboard; empty: it does not."""
+        return f"/clusters/{self.uid}" if self.dashboard_proxied else ""
 
     def group(self, name: str) -> Group:
         """The changing part of the group of that name.

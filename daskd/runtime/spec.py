@@ -39,7 +39,8 @@ class SchedulerSpec:
     """What a scheduler's process is told.
 
     Times are seconds, `held_memory_share` a share of the workers' memory. `link_fd` is a bound unix
-    socket's descriptor, None where there is no link.
+    socket's descriptor, None where there is no link. With `dashboard_prefix`, the path below which the
+    daemon serves the dashboard, the sockets of link and dashboard come over `sockets_fd` instead.
     """
 
     cluster: str
@@ -54,6 +55,13 @@ class SchedulerSpec:
     held_seconds: float
     held_memory_share: float
     orphan_timeout: float
+    sockets_fd: int | None = None
+    dashboard_prefix: str | None = None
+
+    @property
+    def has_pages(self) -> bool:
+        """Whether Dask's pages are served."""
+        return self.dashboard is not None or self.dashboard_prefix is not None
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,11 @@ class NodeSpec:
     death_timeout: float
     join_timeout: float
     dashboard: bool
+
+    @property
+    def has_pages(self) -> bool:
+        """Whether Dask's pages are served."""
+        return self.dashboard
 
 
 class _Reader:
@@ -190,7 +203,7 @@ def parse_spec(content: Any, role: str, where: str = "the spec") -> SchedulerSpe
         raise SpecError(f"{where} has version {version}; this runtime reads version {SPEC_VERSION}")
     if reader.text("role") != role:
         raise SpecError(f"{where} is for a {reader.text('role')}, and this process is a {role}")
-    return _parse_scheduler(reader) if role == "scheduler" else _parse_node(reader, where)
+    return _parse_scheduler(reader, where) if role == "scheduler" else _parse_node(reader, where)
 
 
 def _tls(reader: _Reader) -> TLSFiles | None:
@@ -198,8 +211,11 @@ def _tls(reader: _Reader) -> TLSFiles | None:
     return TLSFiles(inner.text("ca"), inner.text("cert"), inner.text("key")) if inner else None
 
 
-def _parse_scheduler(reader: _Reader) -> SchedulerSpec:
+def _parse_scheduler(reader: _Reader, where: str) -> SchedulerSpec:
     dashboard = reader.maybe_within("dashboard")
+    sockets_fd, prefix = reader.maybe_whole("sockets_fd"), reader.maybe_text("dashboard_prefix")
+    if (sockets_fd is None) != (prefix is None) or (dashboard and prefix):
+        raise SpecError(f"{where}: 'sockets_fd' and 'dashboard_prefix' go together, and without 'dashboard'")
     held = reader.within("held")
     return SchedulerSpec(
         cluster=reader.text("cluster"),
@@ -214,6 +230,8 @@ def _parse_scheduler(reader: _Reader) -> SchedulerSpec:
         held_seconds=held.number("seconds"),
         held_memory_share=held.number("memory_share"),
         orphan_timeout=reader.number("orphan_timeout"),
+        sockets_fd=sockets_fd,
+        dashboard_prefix=prefix,
     )
 
 
