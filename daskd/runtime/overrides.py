@@ -190,9 +190,10 @@ class HubScheduler(Scheduler):
         """
         if self._http_socket is not None:
             self.http_application = RoutingApplication(routes)
-            self.http_server = HTTPServer(self.http_application, **_HTTP_BOUNDS)
-            self.http_server.add_socket(self._http_socket)
-            self.http_server.address, self.http_server.port = "", 0
+            server: Any = HTTPServer(self.http_application, **_HTTP_BOUNDS)
+            server.add_socket(self._http_socket)
+            server.address, server.port = "", 0
+            self.http_server = server
         elif self._serve_http:
             super().start_http_server(routes, *args, **kwargs)
 

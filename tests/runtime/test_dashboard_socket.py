@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hub_cluster import PATIENCE, a_client, a_hub
 
 from daskd.runtime.scheduler import sockets_of
 from daskd.runtime.scheduler_hub import Hub
 from daskd.runtime.sockets import listening, received
 from daskd.runtime.spec import SpecError, parse_spec
 from daskd.runtime.state import http_address
-
-from hub_cluster import PATIENCE, a_client, a_hub
 
 PREFIX = "/clusters/caaaaaaaaaaaaaaaaaaa"
 
@@ -110,7 +109,9 @@ async def test_nothing_of_it_is_on_tcp_or_told_as_if_it_were():
     async with a_hub_with_pages() as (hub, _), a_client(hub) as client:
         inodes = {os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_open(fd)}
         rows = [line.split() for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
-        listens = {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in inodes}
+        listens = {
+            int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in inodes
+        }
         assert listens == {int(hub.scheduler.address.rpartition(":")[2])}
         assert http_address(hub.scheduler) is None
         assert hub.state_document()["dashboard"] is None

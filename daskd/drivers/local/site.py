@@ -70,7 +70,9 @@ class LocalSite:
     ) -> None:
         self._who = who
         self._where = surroundings
-        self._bind = bind_sockets or (lambda instance, dashboard: launch.bind_sockets(surroundings, instance, dashboard))
+        self._bind = bind_sockets or (
+            lambda instance, dashboard: launch.bind_sockets(surroundings, instance, dashboard)
+        )
         self._units = units
         self._children = launch.Children()
         self._zygotes = Zygotes(surroundings.state_id, self._children.add)
