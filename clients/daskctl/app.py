@@ -9,6 +9,7 @@ import click
 from .commands.adapt import adapt
 from .commands.completion import completion
 from .commands.create import create
+from .commands.dashboard import dashboard
 from .commands.delete import delete
 from .commands.drivers import drivers
 from .commands.events import events
@@ -34,6 +35,7 @@ COMMANDS = (
     logs,
     events,
     lost,
+    dashboard,
     share,
     unshare,
     delete,

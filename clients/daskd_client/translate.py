@@ -25,6 +25,7 @@ DATACLASSES: dict[str, type[Any]] = {
     "WatchClustersResponse": types.Change,
     "DiscardHeldWorkResponse": types.Discarded,
     "GetConnectionResponse": types.Connection,
+    "CreateDashboardLinkResponse": types.DashboardLink,
     "CreateTokenResponse": types.CreatedToken,
     "GetDaemonInfoResponse": types.DaemonInfo,
     **{

@@ -99,7 +99,7 @@ def is_foreign(headers: Iterable[tuple[bytes, bytes]], origin: str) -> bool:
 
 
 def is_worker_script(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether a browser asks for what would go on running, and answer in the dashboard's place, when its page is gone."""
+    """Whether a browser asks for what would go on running, and answer in a page's place, when that is closed."""
     return bool(_values(headers, b"service-worker"))
 
 

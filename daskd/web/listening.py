@@ -23,6 +23,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 MOST_CONNECTIONS = 512
 HANDSHAKE_S = 10.0
+CLOSE_S = 10.0
 
 
 class DashboardListener:
@@ -119,8 +120,8 @@ class DashboardListener:
 
 
 async def _hung_up(writer: asyncio.StreamWriter) -> None:
-    """Close in good order what was closed so, within a moment; else at once."""
+    """Let what was closed in good order send its rest; cut off anything else."""
     with suppress(OSError, asyncio.TimeoutError, TimeoutError):
         if writer.is_closing():
-            await asyncio.wait_for(writer.wait_closed(), 1.0)
+            await asyncio.wait_for(writer.wait_closed(), CLOSE_S)
     writer.transport.abort()

@@ -1,4 +1,4 @@
-"""One request to the dashboard of a cluster, over the unix socket that the daemon bound. What answers may be hostile."""
+"""One request to a cluster's dashboard, over the unix socket that the daemon bound. What answers may be hostile."""
 
 from __future__ import annotations
 

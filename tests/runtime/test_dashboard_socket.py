@@ -141,7 +141,7 @@ def spec(**fields: Any) -> dict[str, Any]:
 
 
 def test_two_sockets_come_over_one_descriptor():
-    """Link and dashboard are received in their order from the socket that `sockets_fd` names, even after it was closed."""
+    """Link and dashboard are received in their order from the socket that `sockets_fd` names, its other end closed."""
     with bound("a") as (first, one), bound("b") as (second, two):
         sender, carrier = socket.socketpair()
         with sender:
