@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import replace
 from typing import TypeAlias
 
 import grpc
@@ -23,7 +22,7 @@ from daskd_api.v1 import cluster_pb2_grpc
 
 from . import listing, translate
 from .create import bounds_of
-from .dashboard import create_dashboard_link, plain_link
+from .dashboard import create_dashboard_link, with_dashboard
 from .edge import current_caller
 from .history import from_caller
 from .policy import read_policy
@@ -146,7 +145,7 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
             event = NewEvent("CONNECTION_GIVEN", words, caller.name)
             await self._services.store.update(cluster.uid, lambda now: now, events=from_caller([event], caller))
         log.info("connection given", cluster=cluster.name, cluster_uid=cluster.uid, owner=cluster.owner)
-        return translate.connection_message(replace(connection, dashboard_link=plain_link(self._services, cluster)))
+        return translate.connection_message(with_dashboard(self._services, cluster, connection))
 
     async def ListHeldWork(self, request: pb.ListHeldWorkRequest, context: _Context) -> pb.ListHeldWorkResponse:
         """What lost clients left."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from daskd.model.access import Right
 from daskd.model.cluster import Cluster
 from daskd.model.errors import ClusterNotRunning, NoDashboard
 from daskd.model.event import NewEvent
+from daskd.model.views import Connection
 from daskd.security.authorize import Caller, resolve
 from daskd.security.dashboard_logins import Link
 from daskd_api.v1 import cluster_pb2 as pb
@@ -37,11 +40,11 @@ async def create_dashboard_link(
     return pb.CreateDashboardLinkResponse(link=link.url, expire_time=timestamp(link.expires))
 
 
-def plain_link(services: Services, cluster: Cluster) -> str:
-    """Where a cluster's dashboard is, for who is logged in if that is needed; empty: nowhere."""
-    if not cluster.dashboard_proxied:
-        return cluster.scheduler.dashboard
-    return services.dashboards.plain(cluster.uid) if services.dashboards is not None else ""
+def with_dashboard(services: Services, cluster: Cluster, connection: Connection) -> Connection:
+    """The connection with the URL, for who is logged in, of a dashboard that the daemon serves."""
+    if not cluster.dashboard_proxied or services.dashboards is None:
+        return connection
+    return replace(connection, dashboard_link=services.dashboards.plain(cluster.uid))
 
 
 def _link(services: Services, caller: Caller, cluster: Cluster) -> Link:
