@@ -10,6 +10,7 @@ from .commands.adapt import adapt
 from .commands.apply import apply
 from .commands.completion import completion
 from .commands.create import create
+from .commands.dashboard import dashboard
 from .commands.delete import delete
 from .commands.drivers import drivers
 from .commands.events import events
@@ -42,6 +43,7 @@ COMMANDS = (
     logs,
     events,
     lost,
+    dashboard,
     share,
     unshare,
     delete,

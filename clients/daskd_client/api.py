@@ -28,6 +28,7 @@ from .types import (
     ClusterSpec,
     Connection,
     DaemonInfo,
+    DashboardLink,
     Discarded,
     Driver,
     Event,
@@ -409,6 +410,19 @@ class AsyncDaskd(GroupCalls, TokenCalls):
         """
         request = cluster_pb2.GetConnectionRequest(name=name)
         return from_message(await self._caller.call(self._clusters.GetConnection, request), Connection)
+
+    async def dashboard_link(self, name: str) -> DashboardLink:
+        """A link that opens a cluster's dashboard in a browser: once, and soon, where the daemon serves it.
+
+        Raises
+        ------
+        ClusterNotRunning
+            There is no scheduler (yet, or any more).
+        DaskdError
+            The cluster has no dashboard (reason ``NO_DASHBOARD``).
+        """
+        request = cluster_pb2.CreateDashboardLinkRequest(name=name)
+        return from_message(await self._caller.call(self._clusters.CreateDashboardLink, request), DashboardLink)
 
     async def held_work(self, name: str) -> list[HeldWork]:
         """What lost clients left.

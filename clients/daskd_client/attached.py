@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import html
+import logging
 import sys
 import threading
 import urllib.parse
@@ -11,6 +12,7 @@ import warnings
 import weakref
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
@@ -26,7 +28,7 @@ from .api import AsyncDaskd
 from .blocking import run_blocking
 from .creation import Opening
 from .defaults import choice, seconds, setting
-from .errors import ClusterNotFound
+from .errors import ClusterNotFound, DaskdError
 from .exit import keep_at_exit
 from .progress import Silent, make_progress
 from .release import own_release, skew
@@ -37,6 +39,10 @@ from .waiting import wait_for_end, wait_for_start
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+logger = logging.getLogger(__name__)
+
+_LINK_LEFT = timedelta(seconds=10)  # how long a link that is shown shall still be good
+_LINK_WITHIN = 5.0  # seconds that a repr may wait for a link
 _ENDED_WITHIN = 120.0  # seconds for `shutdown` to see the cluster gone
 _USERS_LINE = 4  # up from `_warn`: by `_begin`, and `RemoteCluster` or `attach`
 
@@ -74,6 +80,7 @@ class AttachedCluster(BaseCluster):
         quiet: bool,
     ) -> None:
         self._adaptive: Any = None
+        self._dashboard_link = types.DashboardLink()
         self.on_exit = choice("on-exit", on_exit, ("keep", "release"))
         self.shutdown_on_close = shutdown_on_close
         self._start_timeout = seconds("start_timeout", setting("start-timeout", start_timeout))
@@ -288,12 +295,37 @@ class AttachedCluster(BaseCluster):
 
     @property
     def dashboard_link(self) -> str:
-        """The URL of Dask's dashboard, by ``distributed.dashboard.link`` of the configuration; empty without one."""
+        """The URL of Dask's dashboard, by ``distributed.dashboard.link`` of the configuration; empty without one.
+
+        One that the daemon serves asks for a login. The URL is then one that logs a browser in as you, once, and soon:
+        another is made when that one is too old. Within the event loop it is the dashboard's plain URL, for who is
+        logged in.
+        """
         link = self._view.connection.dashboard_link
         url = urllib.parse.urlsplit(link)
+        if url.path.startswith("/clusters/"):
+            return self._login_link() or link
         if url.path.strip("/") not in ("", "status") or not url.port:
             return link  # a proxy's, which knows its own way
         return str(format_dashboard_link(url.hostname, url.port))
+
+    def _login_link(self) -> str:
+        """A link that logs a browser in; empty where it can't be waited for, or the daemon makes none.
+
+        It is asked for at every repr of a cluster or its client, so each is kept while it is good.
+        """
+        made = self._dashboard_link
+        if made.expire_time is not None and made.expire_time - datetime.now(timezone.utc) > _LINK_LEFT:
+            return made.link
+        if self.asynchronous or self.status is not Status.running:
+            return ""
+        try:
+            made = self.sync(self._view.daskd.dashboard_link, self.uid, callback_timeout=_LINK_WITHIN)
+        except (DaskdError, asyncio.TimeoutError) as error:
+            logger.info("No link to the dashboard of cluster %s: %s", self.name, error)
+            return ""
+        self._dashboard_link = made
+        return made.link
 
     @property
     def workers(self) -> dict[str, Any]:

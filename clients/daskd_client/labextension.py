@@ -50,14 +50,20 @@ class PanelAdaptive(RemoteAdaptive):
         return self.policy.maximum
 
 
+def _policy_of(record: Cluster) -> AdaptivePolicy | None:
+    """The policy of the group that the panel scales: the first."""
+    adaptive = record.group().adaptive
+    return adaptive.policy if adaptive is not None else None
+
+
 class DaskdCluster(RemoteCluster):
     """A cluster in the panel's hands, whose ``close`` is the panel's SHUTDOWN: the cluster's end."""
 
     def adapt(self, *args: Any, **kwargs: Any) -> PanelAdaptive:
         """Let the number of workers follow the work; see `RemoteCluster.adapt`."""
         shown = _showing.get()
-        if shown is not None and shown.adaptive is not None:
-            return PanelAdaptive(shown.adaptive.policy or AdaptivePolicy())  # it holds already, in full
+        if shown is not None and (held := _policy_of(shown)) is not None:
+            return PanelAdaptive(held)  # it holds already, in full
         told = super().adapt(*args, **kwargs)
         self._adaptive = handle = PanelAdaptive(told.policy)
         handle.noted = told.noted
@@ -154,7 +160,7 @@ class PanelList:
 
     async def _show(self, record: Cluster) -> None:
         """Put a cluster into the panel, as it is: no workers or bounds of the panel's configuration."""
-        policy = record.adaptive.policy if record.adaptive is not None else None
+        policy = _policy_of(record)
         bounds = None if policy is None else {"minimum": policy.minimum, "maximum": policy.maximum}
         with _set(_showing, record):
             await self._manager.start_cluster(configuration={"name": record.name, "workers": None, "adapt": bounds})

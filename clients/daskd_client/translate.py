@@ -26,6 +26,7 @@ DATACLASSES: dict[str, type[Any]] = {
     "WatchClustersResponse": types.Change,
     "DiscardHeldWorkResponse": types.Discarded,
     "GetConnectionResponse": types.Connection,
+    "CreateDashboardLinkResponse": types.DashboardLink,
     "CreateTokenResponse": types.CreatedToken,
     "ExplainClusterResponse": explanation.Explanation,
     "GetDaemonInfoResponse": types.DaemonInfo,

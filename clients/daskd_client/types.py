@@ -392,6 +392,15 @@ class Connection:
 
 
 @dataclass(frozen=True)
+class DashboardLink:
+    """Where a browser sees a dashboard. With an `expire_time` whoever opens it first is logged in as you: its repr
+    does not show it."""
+
+    link: str = field(default="", repr=False)
+    expire_time: datetime | None = None
+
+
+@dataclass(frozen=True)
 class Token:
     """A token that lasts, without its secret.
 

@@ -22,6 +22,7 @@ from . import listing, translate
 from .apply import apply_cluster
 from .changing import StepFrom, change
 from .create import bounds_of
+from .dashboard import create_dashboard_link, with_dashboard
 from .edge import current_caller
 from .explain import explain_cluster
 from .groups import add_group, remove_group
@@ -169,7 +170,7 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
             event = NewEvent("CONNECTION_GIVEN", words, caller.name)
             await self._services.store.update(cluster.uid, lambda now: now, events=from_caller([event], caller))
         log.info("connection given", cluster=cluster.name, cluster_uid=cluster.uid, owner=cluster.owner)
-        return translate.connection_message(connection)
+        return translate.connection_message(with_dashboard(self._services, cluster, connection))
 
     async def ListHeldWork(self, request: pb.ListHeldWorkRequest, context: _Context) -> pb.ListHeldWorkResponse:
         """What lost clients left."""
@@ -206,6 +207,12 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
         changed = await self._change(cluster, lambda now: desired.unshared(now, who, actor=actor))
         log.info("cluster unshared", cluster=cluster.name, cluster_uid=cluster.uid, who=who)
         return pb.UnshareClusterResponse(cluster=_shown(changed))
+
+    async def CreateDashboardLink(
+        self, request: pb.CreateDashboardLinkRequest, context: _Context
+    ) -> pb.CreateDashboardLinkResponse:
+        """A link that opens the cluster's dashboard, once."""
+        return await create_dashboard_link(self._services, current_caller(), request)
 
     async def _resolve(self, name: str, right: Right = Right.VIEW) -> Cluster:
         return await resolve(self._services.store, current_caller(), name, right)

@@ -159,30 +159,54 @@ def adaptive_problems(group: WorkerGroupSpec, bounds: Bounds) -> list[Problem]:
     return completed(group.adaptive, group, bounds)[1] if group.adaptive is not None else []
 
 
+def is_open(spec: ClusterSpec, config: Config) -> bool:
+    """Whether the profile of a spec says that everybody may read its clusters' dashboards."""
+    profile = config.profile(spec.profile)
+    return profile is not None and profile.dashboard_open_to_every_local_user
+
+
 def guarded(spec: ClusterSpec, asked: Mapping[str, Any], config: Config) -> ClusterSpec:
-    """The spec as a user other than the daemon's own may have it: without a dashboard that is open to everybody.
+    """The spec as a user other than the daemon's own may have it where the daemon serves no dashboards.
+
+    It has no dashboard then: it would be open to everybody.
 
     Raises
     ------
     InvalidSpec
         When a dashboard is asked for, and the profile does not say that everybody may read it.
     """
-    profile = config.profile(spec.profile)
-    if profile is not None and profile.dashboard_open_to_every_local_user:
+    if is_open(spec, config):
         return spec
     if asked.get("dashboard"):
         words = (
             "this daemon serves many users, and Dask's dashboard asks nobody who they are: leave it out, or have the "
-            "administrator set `dashboard_open_to_every_local_user` in a profile"
+            "administrator set `web.listen`, or `dashboard_open_to_every_local_user` in a profile"
         )
         raise invalid([Problem("dashboard", words)])
     return spec.model_copy(update={"dashboard": False})
 
 
 def new_cluster(
-    name: str, spec: ClusterSpec, owner: Identity, bounds: Bounds, now: float, *, uid: str | None = None
+    name: str,
+    spec: ClusterSpec,
+    owner: Identity,
+    bounds: Bounds,
+    now: float,
+    *,
+    uid: str | None = None,
+    proxied: bool = False,
 ) -> Cluster:
-    """The record of a cluster that was just asked for; `now` in unix seconds; None: a new uid."""
+    """The record of a cluster that was just asked for.
+
+    Parameters
+    ----------
+    now
+        In unix seconds.
+    uid
+        None: a new one.
+    proxied
+        Its dashboard, if it has one, is served by the daemon alone.
+    """
     return Cluster(
         uid=new_uid() if uid is None else uid,
         name=name,
@@ -192,6 +216,7 @@ def new_cluster(
         created=now,
         updated=now,
         groups=tuple(new_group(group, bounds, now) for group in spec.groups),
+        dashboard_proxied=proxied and spec.dashboard,
     )
 
 

@@ -15,7 +15,7 @@ from daskd.model.spec import ClusterSpec
 from daskd.security.authorize import Caller, check_may_create
 from daskd_api.v1 import cluster_pb2 as pb
 
-from .create import bounds_of, build_spec, guarded, invalid, name_problems, new_cluster
+from .create import bounds_of, build_spec, guarded, invalid, is_open, name_problems, new_cluster
 from .history import from_caller
 from .services import Services
 from .translate import sparse_spec
@@ -72,7 +72,7 @@ def checked_spec(
     asked = sparse_spec(request.spec)
     try:
         spec = build_spec(asked, services.config, services.control.drivers, caller.identity)
-        if caller.identity.uid != services.daemon_uid:
+        if caller.identity.uid != services.daemon_uid and services.dashboards is None:
             spec = guarded(spec, asked, services.config)
     except InvalidSpec as error:
         raise invalid([*problems, *error.problems]) from None
@@ -108,7 +108,14 @@ async def _stored(
 ) -> tuple[Cluster, bool]:
     bounds = bounds_of(services.config, spec.profile)
     for attempt in range(_MOST_NAMES_TRIED):
-        cluster = new_cluster(request.name or new_cluster_name(), spec, caller.identity, bounds, services.clock())
+        cluster = new_cluster(
+            request.name or new_cluster_name(),
+            spec,
+            caller.identity,
+            bounds,
+            services.clock(),
+            proxied=services.dashboards is not None and not is_open(spec, services.config),
+        )
         await _check_quotas(services, caller, request.name, cluster)
         (event,) = from_caller([_created_event(cluster)], caller)
         try:

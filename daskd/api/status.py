@@ -26,6 +26,7 @@ _CODES: dict[type[errors.DaskdError], grpc.StatusCode] = {
     errors.GroupExists: grpc.StatusCode.ALREADY_EXISTS,
     errors.SpecImmutable: grpc.StatusCode.FAILED_PRECONDITION,
     errors.ClusterNotRunning: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.NoDashboard: grpc.StatusCode.FAILED_PRECONDITION,
     errors.SchedulerUnreachable: grpc.StatusCode.UNAVAILABLE,
     errors.LimitExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.NotAllowed: grpc.StatusCode.PERMISSION_DENIED,

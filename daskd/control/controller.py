@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -242,6 +243,16 @@ class Controller:
             dashboard_link=scheduler.dashboard,
             versions=dict(scheduler.versions),
         )
+
+    def dashboard(self, cluster: Cluster) -> Path | None:
+        """The unix socket of the dashboard that the daemon serves for a cluster; None: there is none now."""
+        reconciler = self._reconcilers.get(cluster.uid)
+        if not cluster.dashboard_proxied or reconciler is None or reconciler.hub is None:
+            return None
+        scheduler = reconciler.instances.get(reconciler.hub.link.instance)
+        if scheduler is None:
+            return None
+        return reconciler.sites.of(scheduler.handle.driver).dashboard_path(scheduler.handle)
 
     def _link(self, cluster: Cluster) -> Link:
         reconciler = self._reconcilers.get(cluster.uid)

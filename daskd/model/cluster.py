@@ -264,6 +264,8 @@ class Cluster:
         A group that was removed had a worker once.
     expiry_told
         The end of its lifetime that was warned of, unix seconds; None: of none.
+    dashboard_proxied
+        The daemon serves its dashboard, with a login, and nothing of it is on TCP. Decided when it is made, for good.
     next_ordinal
         The next instance's ordinal.
     revision
@@ -295,6 +297,12 @@ class Cluster:
     next_ordinal: int = 0
     event_seq: int = 0
     revision: int = 0
+    dashboard_proxied: bool = False
+
+    @property
+    def dashboard_prefix(self) -> str:
+        """The path below which the daemon serves its dashboard; empty: it does not."""
+        return f"/clusters/{self.uid}" if self.dashboard_proxied else ""
 
     def group(self, name: str) -> Group:
         """The changing part of the group of that name.

@@ -90,6 +90,12 @@ class ClusterNotRunning(DaskdError):
     reason = "CLUSTER_NOT_RUNNING"
 
 
+class NoDashboard(DaskdError):
+    """The cluster has no dashboard."""
+
+    reason = "NO_DASHBOARD"
+
+
 class SchedulerUnreachable(DaskdError):
     """The cluster's scheduler does not answer."""
 

@@ -39,8 +39,10 @@ class SchedulerSpec:
     """What a scheduler's process is told.
 
     Times are seconds, `held_memory_share` a share of the workers' memory. `link_fd` is a bound unix
-    socket's descriptor, None where there is no link. `contact_host` is where others reach it that listens on all
-    addresses; None: the one of the default route. `options` are more keyword arguments of its class.
+    socket's descriptor, None where there is no link. With `dashboard_prefix`, the path below which the
+    daemon serves the dashboard, the sockets of link and dashboard come over `sockets_fd` instead. `contact_host` is
+    where others reach it that listens on all addresses; None: the one of the default route. `options` are more keyword
+    arguments of its class.
     """
 
     cluster: str
@@ -58,6 +60,13 @@ class SchedulerSpec:
     orphan_timeout: float
     preload: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    sockets_fd: int | None = None
+    dashboard_prefix: str | None = None
+
+    @property
+    def has_pages(self) -> bool:
+        """Whether Dask's pages are served."""
+        return self.dashboard is not None or self.dashboard_prefix is not None
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,11 @@ class NodeSpec:
     preload: tuple[str, ...] = ()
     worker_class: str | None = None
     worker_options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def has_pages(self) -> bool:
+        """Whether Dask's pages are served."""
+        return self.dashboard
 
 
 class _Reader:
@@ -211,7 +225,7 @@ def parse_spec(content: Any, role: str, where: str = "the spec") -> SchedulerSpe
         raise SpecError(f"{where} has version {version}; this runtime reads version {SPEC_VERSION}")
     if reader.text("role") != role:
         raise SpecError(f"{where} is for a {reader.text('role')}, and this process is a {role}")
-    return _parse_scheduler(reader) if role == "scheduler" else _parse_node(reader, where)
+    return _parse_scheduler(reader, where) if role == "scheduler" else _parse_node(reader, where)
 
 
 def _tls(reader: _Reader) -> TLSFiles | None:
@@ -219,8 +233,11 @@ def _tls(reader: _Reader) -> TLSFiles | None:
     return TLSFiles(inner.text("ca"), inner.text("cert"), inner.text("key")) if inner else None
 
 
-def _parse_scheduler(reader: _Reader) -> SchedulerSpec:
+def _parse_scheduler(reader: _Reader, where: str) -> SchedulerSpec:
     dashboard = reader.maybe_within("dashboard")
+    sockets_fd, prefix = reader.maybe_whole("sockets_fd"), reader.maybe_text("dashboard_prefix")
+    if (sockets_fd is None) != (prefix is None) or (dashboard and prefix):
+        raise SpecError(f"{where}: 'sockets_fd' and 'dashboard_prefix' go together, and without 'dashboard'")
     held = reader.within("held")
     return SchedulerSpec(
         cluster=reader.text("cluster"),
@@ -238,6 +255,8 @@ def _parse_scheduler(reader: _Reader) -> SchedulerSpec:
         orphan_timeout=reader.number("orphan_timeout"),
         preload=reader.maybe_texts("preload"),
         options=reader.maybe_values("options"),
+        sockets_fd=sockets_fd,
+        dashboard_prefix=prefix,
     )
 
 

@@ -85,7 +85,7 @@ def test_it_adapts(panel: Lab, daemon: DaemonProcess, made: tuple[Cluster, str])
     panel.page.until_text(entry, "Maximum Workers: 3")
 
     def bounds() -> Any:
-        adaptive = told(daemon, cluster.uid).adaptive
+        adaptive = told(daemon, cluster.uid).group().adaptive
         return adaptive and adaptive.policy and (adaptive.policy.minimum, adaptive.policy.maximum)
 
     until(lambda: bounds() == (1, 3), "the daemon adapts within 1 and 3")
@@ -111,7 +111,7 @@ def test_clusters_made_elsewhere_come_and_go(
     panel.page.until_text(entry, "Maximum Workers: 2")
     panel.page.until_text(entry, "Number of Workers: 1")
     picture("panel", CLUSTER_MANAGER)
-    adaptive = told(daemon, cluster.uid).adaptive
+    adaptive = told(daemon, cluster.uid).group().adaptive
     assert adaptive is not None
     assert adaptive.policy is not None
     assert adaptive.policy.wait_count == 7

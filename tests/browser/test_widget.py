@@ -56,7 +56,7 @@ def test_the_widget_scales_and_adapts(lab: Lab, daemon: DaemonProcess, picture: 
     lab.page.write(f"({output}//input[@type='number'])[3]", "3")
     lab.page.click(f"{output}//button[normalize-space()='Adapt']")
     lab.page.until_text(output, "Scaling mode: Adaptive")
-    adaptive = told(daemon).adaptive
+    adaptive = told(daemon).group().adaptive
     assert adaptive is not None
     assert adaptive.policy is not None
     assert (adaptive.policy.minimum, adaptive.policy.maximum) == (1, 3)

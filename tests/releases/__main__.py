@@ -17,6 +17,7 @@ from .environments import HERE, NAMES, ROOT, make_all, python_of, version_of
 # what runs with nothing of the daemon's installed
 ON_EVERY_RELEASE = [
     "tests/runtime/test_overrides.py",
+    "tests/runtime/test_dashboard_socket.py",
     "tests/runtime/test_held.py",
     "tests/runtime/test_joined_versions.py",
     "tests/runtime/test_retire.py",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from daskd_client.types import Cluster, Phase, WorkerGroupStatus
+from daskd_client.types import Cluster, DashboardLink, Phase, WorkerGroupStatus
 
 from . import amounts, moments
 from .table import Cell, Column, when_due, when_past
@@ -113,16 +113,28 @@ def facts(cluster: Cluster, now: datetime) -> Iterator[tuple[str, Cell]]:
         yield "lost work", Cell(words, f"{words} (see: daskctl lost {cluster.name})")
 
 
+def dashboard_facts(link: DashboardLink, now: datetime) -> Iterator[tuple[str, Cell]]:
+    """Where a dashboard is, and until when that link can be opened."""
+    yield "link", Cell(link.link, style="bold")
+    yield "good until", when_due(link.expire_time, now)
+
+
 def _scheduler_facts(cluster: Cluster, now: datetime) -> Iterator[tuple[str, Cell]]:
     scheduler = cluster.scheduler
     if scheduler is None or not scheduler.address:
         return
     yield "scheduler", Cell(scheduler.address)
-    yield "dashboard", Cell(scheduler.dashboard_link)
+    yield "dashboard", Cell(scheduler.dashboard_link or _dashboard_command(cluster))
     yield "process", Cell(f"{scheduler.pid} on {scheduler.host}" if scheduler.pid else "")
     yield "restarts", Cell(str(scheduler.restarts) if scheduler.restarts else "", style="yellow")
     yield "last heard", when_past(scheduler.last_heard_time, now)
     yield "versions", Cell(", ".join(f"{name} {version}" for name, version in sorted(scheduler.versions.items())))
+
+
+def _dashboard_command(cluster: Cluster) -> str:
+    """How to come to a dashboard that is behind a login; empty without one."""
+    has_one = cluster.spec is not None and cluster.spec.dashboard
+    return f"see: daskctl dashboard {cluster.name}" if has_one else ""
 
 
 def _group(group: WorkerGroupStatus) -> Cell:

@@ -43,16 +43,35 @@ def link_path(where: Surroundings, instance: str) -> Path:
     return where.runtime_dir / "links" / instance
 
 
-def bind_link(where: Surroundings, instance: str) -> socket.socket:
-    """A link's socket, bound by the daemon and to be listened on by the runtime: so SO_PEERCRED tells who that is."""
-    path = link_path(where, instance)
+def dashboard_path(where: Surroundings, instance: str) -> Path:
+    """The unix socket of a scheduler's dashboard, beside its link's."""
+    return where.runtime_dir / "links" / f"{instance}.http"
+
+
+def bind_sockets(where: Surroundings, instance: str, with_dashboard: bool) -> socket.socket:
+    """A scheduler's sockets, bound by the daemon and to be listened on by the runtime: SO_PEERCRED tells who that is.
+
+    With a dashboard, the sockets of link and dashboard wait in the one that is answered with: one is all that can be
+    handed over on the way through helper, zygote and supervisor.
+    """
+    link = _bound(link_path(where, instance))
+    if not with_dashboard:
+        return link
+    with link, _bound(dashboard_path(where, instance)) as dashboard:
+        sender, carrier = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        with sender:
+            socket.send_fds(sender, [b"\n"], [link.fileno(), dashboard.fileno()])
+    return carrier
+
+
+def _bound(path: Path) -> socket.socket:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with suppress(FileNotFoundError):
         path.unlink()
-    link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    link.bind(str(path))
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    bound.bind(str(path))
     path.chmod(0o600)
-    return link
+    return bound
 
 
 class Children:
@@ -79,7 +98,8 @@ class Launcher:
     Parameters
     ----------
     bind
-        The bound socket of a scheduler's link, by the instance's id; raises OSError.
+        A scheduler's bound sockets as `bind_sockets` has them, by the instance's id, and whether the daemon serves
+        its dashboard; raises OSError.
     """
 
     def __init__(
@@ -90,7 +110,7 @@ class Launcher:
         batch: Batch,
         children: Children,
         zygote: Zygote,
-        bind: Callable[[str], socket.socket],
+        bind: Callable[[str, bool], socket.socket],
         units: Units | None,
     ) -> None:
         self._who = who
@@ -119,22 +139,23 @@ class Launcher:
             return Outcome(handle, Result.ACCEPTED, "launched before")
         except OSError as error:
             return Outcome(handle, Result.REFUSED, f"{folder} can't be made: {error.strerror}")
-        link = None
+        sockets = None
         try:
-            link = self._bind(member.id) if self._batch.role is Role.SCHEDULER else None
-            descriptor = link.fileno() if link else None
+            if self._batch.role is Role.SCHEDULER:
+                sockets = self._bind(member.id, bool(self._batch.dashboard_prefix))
+            descriptor = sockets.fileno() if sockets else None
             self._write(folder, member, descriptor)
             if not self._start(folder, descriptor, zygote):
                 return Outcome(handle, Result.UNSURE, "the cluster's zygote was asked for it, and did not answer")
         except OSError as error:
             return Outcome(handle, Result.REFUSED, f"its supervisor can't be started: {error}")
         finally:
-            if link:
-                link.close()
+            if sockets:
+                sockets.close()
         return Outcome(handle, Result.ACCEPTED)
 
-    def _write(self, folder: Path, member: Member, link: int | None) -> None:
-        spec = self._scheduler_spec(member, link) if self._batch.group is None else self._node_spec(member)
+    def _write(self, folder: Path, member: Member, sockets: int | None) -> None:
+        spec = self._scheduler_spec(member, sockets) if self._batch.group is None else self._node_spec(member)
         write_private(folder / "spec.json", json.dumps(spec).encode())
         write_private(folder / "launch.json", json.dumps(self._launch(folder, member)).encode())
 
@@ -183,16 +204,20 @@ class Launcher:
             },
         }
 
-    def _scheduler_spec(self, member: Member, link: int | None) -> dict[str, Any]:
+    def _scheduler_spec(self, member: Member, sockets: int | None) -> dict[str, Any]:
         settings = self._batch.runtime
+        prefix = self._batch.dashboard_prefix or None
+        on_loopback = self._batch.spec.dashboard and not prefix
         port = int(self._batch.address.rpartition(":")[2]) if self._batch.address else 0
         network = self._batch.spec.scheduler.network
         return self._common_spec(member, "scheduler", "scheduler") | {
             "host": "0.0.0.0" if network else "127.0.0.1",  # noqa: S104 - each side shows a certificate
             "contact_host": (settings.contact_host or None) if network else None,
-            "link_fd": link,
+            "link_fd": None if prefix else sockets,
+            "sockets_fd": sockets if prefix else None,
             "port": port,
-            "dashboard": {"host": "127.0.0.1", "port": 0} if self._batch.spec.dashboard else None,
+            "dashboard": {"host": "127.0.0.1", "port": 0} if on_loopback else None,
+            "dashboard_prefix": prefix,
             "held": {"seconds": settings.held_seconds, "memory_share": settings.held_memory_share},
             "orphan_timeout": settings.orphan_timeout,
             "preload": list(self._batch.spec.scheduler.preload),
@@ -217,7 +242,8 @@ class Launcher:
             "local_directory": group.local_directory or str(self._files.scratch),
             "death_timeout": group.death_timeout,
             "join_timeout": self._batch.runtime.join_timeout,
-            "dashboard": self._batch.spec.dashboard,
+            # workers' pages could be on loopback alone, where every user of the machine reads them
+            "dashboard": self._batch.spec.dashboard and not self._batch.dashboard_prefix,
             "preload": list(group.preload),
             "worker_class": group.worker_class or None,
             "worker_options": group.worker_options,

@@ -45,8 +45,8 @@ class LocalSite:
 
     Parameters
     ----------
-    bind_link
-        The bound socket of a scheduler's link, by the instance's id; by default it is bound here.
+    bind_sockets
+        A scheduler's bound sockets, as `launch.Launcher` takes them; by default they are bound here.
     units
         Makes systemd units for them; None: they are in the daemon's own.
     """
@@ -65,12 +65,14 @@ class LocalSite:
         who: Identity,
         surroundings: Surroundings,
         *,
-        bind_link: Callable[[str], socket.socket] | None = None,
+        bind_sockets: Callable[[str, bool], socket.socket] | None = None,
         units: Units | None = None,
     ) -> None:
         self._who = who
         self._where = surroundings
-        self._bind_link = bind_link or (lambda instance: launch.bind_link(surroundings, instance))
+        self._bind = bind_sockets or (
+            lambda instance, dashboard: launch.bind_sockets(surroundings, instance, dashboard)
+        )
         self._units = units
         self._children = launch.Children()
         self._zygotes = Zygotes(surroundings.state_id, self._children.add)
@@ -117,7 +119,7 @@ class LocalSite:
         """A supervisor each. A folder that is there already was launched before: nothing happens again."""
         files = self._files(batch.cluster)
         zygote = self._zygotes.of(files)
-        launcher = Launcher(self._who, self._where, files, batch, self._children, zygote, self._bind_link, self._units)
+        launcher = Launcher(self._who, self._where, files, batch, self._children, zygote, self._bind, self._units)
         return await asyncio.get_running_loop().run_in_executor(
             self._launching,
             lambda: self._launch(launcher, files, batch, handles),
@@ -164,6 +166,10 @@ class LocalSite:
     def link_path(self, handle: Handle) -> Path:
         """Where the daemon bound the link's socket."""
         return launch.link_path(self._where, handle.id)
+
+    def dashboard_path(self, handle: Handle) -> Path:
+        """Where the daemon bound the dashboard's socket, if it serves that."""
+        return launch.dashboard_path(self._where, handle.id)
 
     async def unstage(self, cluster: str) -> None:
         """Keys, scratch files and code; logs stay."""

@@ -241,7 +241,9 @@ class ClusterSpec(google.protobuf.message.Message):
     cwd: builtins.str
     """Working directory of scheduler and workers. Empty: the owner's home."""
     dashboard: builtins.bool
-    """Serve Dask's dashboard (on loopback, to whoever can reach it there). Absent: yes."""
+    """Serve Dask's dashboard: through the daemon, with a login, where it is set up for that; else on loopback, to
+    whoever can reach it there. Absent: yes.
+    """
     on_idle: global___IdleAction.ValueType
     """What an idle cluster comes to. Absent: IDLE_ACTION_DELETE."""
     @property
@@ -2041,6 +2043,7 @@ class GetConnectionResponse(google.protobuf.message.Message):
     tls_client_key: builtins.str
     """Its key, PEM."""
     dashboard_link: builtins.str
+    """URL of Dask's dashboard. Where the daemon serves it (`/clusters/UID/...`) a login comes first: CreateDashboardLink."""
     @property
     def versions(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """Versions at the scheduler, by package."""
@@ -2206,3 +2209,44 @@ class UnshareClusterResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["cluster", b"cluster"]) -> None: ...
 
 global___UnshareClusterResponse = UnshareClusterResponse
+
+@typing.final
+class CreateDashboardLinkRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Name, owner/name or uid."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+global___CreateDashboardLinkRequest = CreateDashboardLinkRequest
+
+@typing.final
+class CreateDashboardLinkResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LINK_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    link: builtins.str
+    """Where a browser sees the dashboard. With an expire time whoever opens it first is logged in as the caller, for this
+    cluster's dashboard alone: never to be logged.
+    """
+    @property
+    def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Until when the link can be opened, once. Absent: it needs no login, and is good as long as the cluster runs."""
+
+    def __init__(
+        self,
+        *,
+        link: builtins.str = ...,
+        expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["expire_time", b"expire_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["expire_time", b"expire_time", "link", b"link"]) -> None: ...
+
+global___CreateDashboardLinkResponse = CreateDashboardLinkResponse

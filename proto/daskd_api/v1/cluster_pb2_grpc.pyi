@@ -154,6 +154,12 @@ class ClusterServiceStub:
     ]
     """Shares it no more. What a client of theirs holds of its certificates stays good until the cluster ends."""
 
+    CreateDashboardLink: grpc.UnaryUnaryMultiCallable[
+        daskd_api.v1.cluster_pb2.CreateDashboardLinkRequest,
+        daskd_api.v1.cluster_pb2.CreateDashboardLinkResponse,
+    ]
+    """Makes a link that opens a cluster's dashboard in a browser, once and soon."""
+
 class ClusterServiceAsyncStub:
     """Clusters."""
 
@@ -280,6 +286,12 @@ class ClusterServiceAsyncStub:
         daskd_api.v1.cluster_pb2.UnshareClusterResponse,
     ]
     """Shares it no more. What a client of theirs holds of its certificates stays good until the cluster ends."""
+
+    CreateDashboardLink: grpc.aio.UnaryUnaryMultiCallable[
+        daskd_api.v1.cluster_pb2.CreateDashboardLinkRequest,
+        daskd_api.v1.cluster_pb2.CreateDashboardLinkResponse,
+    ]
+    """Makes a link that opens a cluster's dashboard in a browser, once and soon."""
 
 class ClusterServiceServicer(metaclass=abc.ABCMeta):
     """Clusters."""
@@ -445,5 +457,13 @@ class ClusterServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[daskd_api.v1.cluster_pb2.UnshareClusterResponse, collections.abc.Awaitable[daskd_api.v1.cluster_pb2.UnshareClusterResponse]]:
         """Shares it no more. What a client of theirs holds of its certificates stays good until the cluster ends."""
+
+    @abc.abstractmethod
+    def CreateDashboardLink(
+        self,
+        request: daskd_api.v1.cluster_pb2.CreateDashboardLinkRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[daskd_api.v1.cluster_pb2.CreateDashboardLinkResponse, collections.abc.Awaitable[daskd_api.v1.cluster_pb2.CreateDashboardLinkResponse]]:
+        """Makes a link that opens a cluster's dashboard in a browser, once and soon."""
 
 def add_ClusterServiceServicer_to_server(servicer: ClusterServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
