@@ -205,6 +205,7 @@ class Daemon:
         )
         if self._web is not None:
             await self._web.serve(self._store, self._controller.dashboard)
+            log.info("dashboards are served", at=self._web.links.origin("{cluster}"))
         self._server = build_server(services, self._where.listen)
         await self._server.start()
         if self._config.daemon.metrics is not None:

@@ -55,6 +55,9 @@ def _link(services: Services, caller: Caller, cluster: Cluster) -> Link:
         words = cluster.message or "its scheduler is not up yet; wait until it is RUNNING"
         raise ClusterNotRunning(f"cluster {name!r} is {cluster.phase.value}: {words}", facts=facts)
     if not cluster.dashboard_proxied:
+        if not cluster.scheduler.dashboard:
+            words = "its scheduler says of none, and its log may say why"
+            raise NoDashboard(f"cluster {name!r} has no dashboard: {words}", facts=facts)
         return Link(cluster.scheduler.dashboard)
     if services.dashboards is None:
         words = "serves no dashboards now, though it did when the cluster was made: have the administrator set `[web]`"

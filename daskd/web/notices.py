@@ -56,7 +56,7 @@ def refusal(error: DaskdError, go_on: str = "") -> Notice:
     go_on
         Where to try again; empty: that is of no use.
     """
-    status, title = _STATUSES.get(type(error), (500, "A bug"))
+    status, title = _STATUSES.get(type(error), (500, "Something is wrong"))
     # from another site's page a browser sends no cookie with the first click; from this one it does
     link = _anchor(go_on, "If you are logged in already, go on") if go_on else ""
     return Notice(status, _page(title, error.words, link=link))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from daskd.model.cluster import Cluster, Phase, Scheduler
 from daskd.security.dashboard_logins import DashboardLinks, DashboardLogins
 from daskd_api.v1 import cluster_pb2 as pb
 
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 BASE = "https://dask.example.org"
 
 
@@ -60,6 +62,7 @@ async def test_a_served_dashboards_link_logs_the_caller_in(api: Api) -> None:
     assert connection.dashboard_link == f"{BASE}/clusters/{uid}/status"
 
 
+@needs_root
 async def test_who_may_view_is_given_a_link_and_the_history_tells(
     api: Api, theirs: tuple[tuple[str, str], ...]
 ) -> None:
@@ -74,6 +77,7 @@ async def test_who_may_view_is_given_a_link_and_the_history_tells(
     assert ("DASHBOARD_LINK_GIVEN", "nobody") in [(event.type, event.actor) for event in events.events]
 
 
+@needs_root
 async def test_other_users_may_have_dashboards_where_they_are_served(
     api: Api, theirs: tuple[tuple[str, str], ...]
 ) -> None:

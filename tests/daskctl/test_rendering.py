@@ -19,6 +19,7 @@ from daskd_client.types import (
     AdaptivePolicy,
     AdaptiveStatus,
     Cluster,
+    ClusterSpec,
     DaemonInfo,
     Driver,
     Event,
@@ -372,3 +373,16 @@ def test_progress_is_shown_on_a_terminal_only() -> None:
     assert "2/4 workers" in _err(told)
     assert _err(silent) == ""
     assert _out(told) == ""
+
+
+def test_a_dashboard_behind_a_login_is_told_by_the_command_that_opens_it() -> None:
+    """`get` names the link where there is one, the command where a login comes first, nothing without a dashboard."""
+
+    def told(cluster: Cluster) -> str:
+        return dict(clusters.facts(cluster, NOW))["dashboard"].text().plain
+
+    assert told(ETL) == "http://127.0.0.1:8787/status"
+    assert ETL.scheduler is not None
+    behind = replace(ETL, scheduler=replace(ETL.scheduler, dashboard_link=""), spec=ClusterSpec(dashboard=True))
+    assert told(behind) == "behind a login (see: daskctl dashboard etl)"
+    assert "login" not in told(replace(behind, spec=ClusterSpec(dashboard=False)))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from daskd.api.create import new_cluster
-from daskd.config import Config
+from daskd.config import parse_config
 from daskd.model.access import Grant, Right
 from daskd.model.cluster import Cluster, Scheduler
 from daskd.model.event import NewEvent
@@ -30,10 +30,13 @@ OTHER = Identity("nobody", 65534, 65534, "/")
 CREATED = NewEvent("CREATED", "created", actor="ann", facts={})
 
 
-def config() -> Config:
-    """What lets dashboards be served here."""
-    web = {"listen": "127.0.0.1:0"}
-    return Config.model_validate({"web": web, "tls": {"loopback_without_tls_though_others_could_pose_as_daskd": True}})
+PLAIN = """
+[web]
+listen = "127.0.0.1:0"
+[tls]
+loopback_without_tls_though_others_could_pose_as_daskd = true
+"""
+"""What lets dashboards be served here without a certificate."""
 
 
 @dataclass
@@ -76,19 +79,22 @@ VIEWER = Grant(OTHER.name, Right.VIEW, OTHER.uid)
 
 
 @asynccontextmanager
-async def a_proxy(folder: Path, owner_uid: int = OWNER_UID) -> AsyncIterator[Proxied]:
-    """A proxy with a cluster of that user's."""
+async def a_proxy(folder: Path, owner_uid: int = OWNER_UID, toml: str = PLAIN) -> AsyncIterator[Proxied]:
+    """A proxy by that configuration, with a cluster of that user's."""
+    config = parse_config(toml, folder / "daskd.toml")
+    assert config.web.listen is not None
     store = await SqliteStore.open(folder / "state", machine_id=MACHINE, clock=time.time)
     owner = Identity("ann", owner_uid, owner_uid, "/")
     made = new_cluster("etl", ClusterSpec(), owner, 1.0, proxied=True)
     made = replace(made, scheduler=Scheduler(started=1.0))
     cluster, _ = await store.create(made, request_id="", event=CREATED)
     path = folder / "http"
-    given = config()
-    web = await open_web("127.0.0.1:0", given, store, lambda: given.access, -1)
-    await web.serve(store, lambda _: path)
     try:
-        yield Proxied(web, store, cluster, path)
+        web = await open_web(config.web.listen, config, store, lambda: config.access, -1)
+        await web.serve(store, lambda _: path)
+        try:
+            yield Proxied(web, store, cluster, path)
+        finally:
+            await web.listener.stop()
     finally:
-        await web.listener.stop()
         await store.close()

@@ -7,6 +7,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -176,3 +178,23 @@ async def test_within_the_event_loop_the_link_is_the_plain_one(daemon: DaemonPro
     async with await RemoteCluster.attach("etl", address=daemon.address, asynchronous=True) as attached:
         assert attached.dashboard_link.endswith(f"/clusters/{cluster['uid']}/status")
         assert "code" not in attached._repr_html_()
+
+
+def test_a_link_is_opened_without_its_code_on_a_command_line(
+    daemon: DaemonProcess, cluster: dict[str, Any], tmp_path: Path
+) -> None:
+    """`--open` has the browser open a file of the user's alone, which leads to the link."""
+    browser = tmp_path / "browser"
+    browser.write_text(
+        f'#!/bin/sh\nprintf %s "$1" > {tmp_path}/argument.new\nmv {tmp_path}/argument.new {tmp_path}/argument\n'
+    )
+    browser.chmod(0o755)
+    env = {**daemon.env, "BROWSER": str(browser), "XDG_CACHE_HOME": str(tmp_path)}
+    argv = [sys.executable, "-m", "daskctl", "dashboard", "etl", "--open", "-o", "json"]
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=120, check=True)
+    link = json.loads(done.stdout)["link"]
+    argument = until(lambda: (tmp_path / "argument").exists() and (tmp_path / "argument").read_text(), "a browser")
+    page = Path(argument.removeprefix("file://"))
+    assert link.partition("code=")[2] not in argument
+    assert page.stat().st_mode & 0o777 == 0o600
+    assert link in page.read_text()

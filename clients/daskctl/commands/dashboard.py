@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import webbrowser
 from dataclasses import dataclass
 from functools import partial
 
 import click
 
+from ..browser import open_privately
 from ..framing import Example, cluster_argument, command
 from ..render import clusters
 from ..session import Session
@@ -40,5 +40,5 @@ async def dashboard(options: DashboardOptions, session: Session) -> None:
     async with session.connect() as daskd:
         link = await daskd.dashboard_link(options.name)
     session.printer.facts(link, partial(clusters.dashboard_facts, link))
-    if options.open and not webbrowser.open(link.link):
+    if options.open and not open_privately(link.link):
         session.printer.tell("No browser could be opened: open the link yourself.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from daskd_client.types import Cluster, DashboardLink, Phase, WorkerGroupStatus
+from daskd_client.types import Cluster, DashboardLink, Phase, SchedulerStatus, WorkerGroupStatus
 
 from . import amounts, moments
 from .table import Cell, Column, when_due, when_past
@@ -124,17 +124,18 @@ def _scheduler_facts(cluster: Cluster, now: datetime) -> Iterator[tuple[str, Cel
     if scheduler is None or not scheduler.address:
         return
     yield "scheduler", Cell(scheduler.address)
-    yield "dashboard", Cell(scheduler.dashboard_link or _dashboard_command(cluster))
+    yield "dashboard", _dashboard(cluster, scheduler)
     yield "process", Cell(f"{scheduler.pid} on {scheduler.host}" if scheduler.pid else "")
     yield "restarts", Cell(str(scheduler.restarts) if scheduler.restarts else "", style="yellow")
     yield "last heard", when_past(scheduler.last_heard_time, now)
     yield "versions", Cell(", ".join(f"{name} {version}" for name, version in sorted(scheduler.versions.items())))
 
 
-def _dashboard_command(cluster: Cluster) -> str:
-    """How to come to a dashboard that is behind a login; empty without one."""
-    has_one = cluster.spec is not None and cluster.spec.dashboard
-    return f"see: daskctl dashboard {cluster.name}" if has_one else ""
+def _dashboard(cluster: Cluster, scheduler: SchedulerStatus) -> Cell:
+    """Where the dashboard is, or how to come to one that the daemon serves."""
+    if scheduler.dashboard_link or cluster.spec is None or not cluster.spec.dashboard:
+        return Cell(scheduler.dashboard_link)
+    return Cell("behind a login", f"behind a login (see: daskctl dashboard {cluster.name})")
 
 
 def _group(group: WorkerGroupStatus) -> Cell:
