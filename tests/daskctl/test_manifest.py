@@ -31,7 +31,7 @@ spec:
   idle_timeout: 2h
   on_idle: scale_to_zero
   max_lifetime: 3000d
-  environment: {A: 1, B: yes, C: "x"}
+  environment: {A: 1, B: yes, C: "😀"}
   dashboard: false
   held_work: {memory_share: 1}
   scheduler:
@@ -67,7 +67,7 @@ def test_a_file_is_read_as_it_is_meant() -> None:
                 idle_timeout=timedelta(hours=2),
                 on_idle=IdleAction.SCALE_TO_ZERO,
                 max_lifetime=timedelta(days=3000),
-                environment={"A": "1", "B": "yes", "C": "x"},
+                environment={"A": "1", "B": "yes", "C": "😀"},
                 dashboard=False,
                 held_work=HeldWorkPolicy(memory_share=1),
                 scheduler=SchedulerSpec(prologue=("module load gcc", "export C=3")),
@@ -132,6 +132,7 @@ MISTAKES = {
     "no duration": ("name: a\nspec: {idle_timeout: soon}", "file:2: spec.idle_timeout: 'soon' is no duration"),
     "no choice": ("name: a\nspec: {on_idle: sleep}", "'sleep' is none of delete, scale_to_zero"),
     "no value": ("name: a\nspec: {environment: {A: }}", "file:2: spec.environment.A: there is no value"),
+    "half a character": ('name: a\nspec: {python: "\\ud83d"}', "file:2: spec.python: "),
     "no text": ("name: a\nspec: {python: [x]}", "file:2: spec.python: write a single value"),
     "an object of Python's": ("name: a\nspec: {groups: [{options: {a: !!python/name:os.system }}]}", "file:2: "),
 }
