@@ -280,6 +280,8 @@ def spec(**fields: Any) -> dict[str, Any]:
         "held_seconds": 60.0,
         "held_memory_share": 0.5,
         "orphan_timeout": 3600.0,
+        "preload": [],
+        "options": {},
         **fields,
     }
 
