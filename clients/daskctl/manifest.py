@@ -186,7 +186,8 @@ def _scalar(node: yaml.Node, hint: Any) -> Any:
         raise _Mistake("write a single value")
     text = str(node.value)
     if hint is str:  # as it was written: neither 0 nor yes is anything else here
-        return text
+        # JSON writes what lies beyond 16 bits as two halves, which YAML leaves as they are
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
     if hint is timedelta:
         return timedelta(seconds=seconds_of(text))
     if issubclass(hint, enum.Enum):

@@ -240,7 +240,7 @@ def _group(name: str, content: Mapping[str, Any], where: str, problems: list[Pro
         cwd=os.fspath(content.get("cwd") or ""),
         preload=_texts(worker.get("preload"), f"{where}.worker.preload", problems),
         worker_class=_class_name(worker.get("worker_class"), f"{where}.worker.worker_class", problems),
-        worker_options=dict(worker.get("options") or {}),
+        worker_options=_options(worker.get("options"), f"{where}.worker.options", problems),
         prologue=_lines(content.get("prologue"), f"{where}.prologue", problems),
     )
 
@@ -252,15 +252,22 @@ def _scheduler(given: Mapping[str, Any] | None, problems: list[Problem]) -> Sche
     return SchedulerSpec(
         placement=given.get("placement") or "",
         preload=_texts(given.get("preload"), "scheduler.preload", problems),
-        options=dict(given.get("options") or {}),
+        options=_options(given.get("options"), "scheduler.options", problems),
         prologue=_lines(given.get("prologue"), "scheduler.prologue", problems),
     )
 
 
+def _options(given: Any, where: str, problems: list[Problem]) -> dict[str, Any]:
+    if given is not None and not isinstance(given, Mapping):
+        problems.append(Problem(where, f"{given!r} is no mapping of names and values"))
+        return {}
+    return dict(given or {})
+
+
 def _texts(given: Any, where: str, problems: list[Problem]) -> tuple[str, ...]:
     """One text, or several."""
-    texts = (given,) if isinstance(given, (str, os.PathLike)) else tuple(given or ())
-    if not all(isinstance(text, (str, os.PathLike)) for text in texts):
+    texts = [given] if isinstance(given, (str, os.PathLike)) else [] if given is None else given
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, (str, os.PathLike)) for text in texts):
         problems.append(Problem(where, f"{given!r} is neither text nor a list of texts"))
         return ()
     return tuple(map(os.fspath, texts))
@@ -273,8 +280,11 @@ def _lines(given: Any, where: str, problems: list[Problem]) -> tuple[str, ...]:
 
 def _class_name(given: Any, where: str, problems: list[Problem]) -> str:
     """A class, or its name, as workers import it; one that was defined in a session can't be."""
-    if not isinstance(given, type):
+    if given is None or isinstance(given, str):
         return given or ""
+    if not isinstance(given, type):
+        problems.append(Problem(where, f"{given!r} is neither a class nor the name of one"))
+        return ""
     if given.__module__ == "__main__" or given.__qualname__ != given.__name__:
         words = f"{given.__qualname__} can't be imported by workers: define it at the top of a module of your own"
         problems.append(Problem(where, words))

@@ -95,7 +95,7 @@ def _less(words: Mapping[str, str]) -> Callable[[dict[str, Any]], dict[str, Any]
 Options = Annotated[dict[str, Any], Field(max_length=100)]
 WorkerOptions = Annotated[Options, AfterValidator(_less(reserved.OF_WORKERS))]
 SchedulerOptions = Annotated[Options, AfterValidator(_less(reserved.OF_SCHEDULER))]
-Preload = Annotated[tuple[Text, ...], Field(max_length=20)]
+Preload = Annotated[tuple[Annotated[Text, Field(min_length=1)], ...], Field(max_length=20)]
 Prologue = Annotated[tuple[Text, ...], Field(max_length=200)]
 Environment = Annotated[dict[str, str], Field(max_length=1000), AfterValidator(_environment)]
 

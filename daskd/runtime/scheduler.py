@@ -138,12 +138,12 @@ async def start(spec: SchedulerSpec, directory: Path, dashboard_fd: int | None =
     Raises
     ------
     Ended
-        It did not start: an address is taken, a certificate can't be read, a preload can't be imported, ...
+        It did not start: an address is taken, a certificate can't be read, ...
     """
     try:
         hub = build(spec, directory, dashboard_fd)
         await hub.scheduler
-    except Exception as err:  # what users preload, and options of theirs, may raise anything
+    except (OSError, ValueError, RuntimeError) as err:
         # distributed wraps what fails at a server's start in a RuntimeError.
         cause = err.__cause__ or err
         code = ExitCode.TLS_REFUSED if isinstance(cause, ssl.SSLError) else ExitCode.FAILED

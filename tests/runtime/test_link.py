@@ -282,6 +282,8 @@ def spec(**fields: Any) -> dict[str, Any]:
         "orphan_timeout": 3600.0,
         "sockets_fd": None,
         "dashboard_prefix": None,
+        "preload": [],
+        "options": {},
         **fields,
     }
 

@@ -12,7 +12,7 @@ import pytest
 from distributed import get_worker
 
 from daskd_client import AsyncDaskd, GroupNotFound, RemoteCluster
-from daskd_client.types import Cluster, ClusterSpec, Event, WorkerGroupSpec
+from daskd_client.types import Cluster, ClusterSpec, Event, Phase, SchedulerSpec, WorkerGroupSpec
 
 from ..daemon_process import DaemonProcess, daemon_process, until
 from .killed_daemon import asked_through_death, eventually, start_armed, supervised
@@ -189,7 +189,7 @@ def test_a_scheduler_is_as_it_was_asked_for(daemon: DaemonProcess) -> None:
 @pytest.fixture(scope="module")
 def served() -> Iterator[DaemonProcess]:
     """One daemon for all tests of this module that a group fails."""
-    with daemon_process() as daemon:
+    with daemon_process("[clusters]\nmax_launch_failures = 3\n") as daemon:
         daemon.start()
         yield daemon
 
@@ -229,6 +229,26 @@ async def test_a_group_that_can_not_start_says_why_and_harms_no_other(served: Da
         await daskd.remove_worker_group(cluster.uid, "wrong")
         await eventually(lambda: counts(daskd, cluster.uid, default=1), "only the other is left")
         await daskd.delete(cluster.uid)
+
+
+SCHEDULERS = {
+    "no_such_preload": SchedulerSpec(preload=("no_such_preload",)),
+    "no_such_option": SchedulerSpec(options={"no_such_option": 1}),
+    "no licence left": SchedulerSpec(prologue=("echo no licence left", "exit 3")),
+}
+
+
+@pytest.mark.parametrize("words", SCHEDULERS)
+async def test_a_scheduler_that_can_not_start_says_why(served: DaemonProcess, words: str) -> None:
+    """After a few tries the cluster is FAILED, with the cause in its message."""
+    async with AsyncDaskd(served.address) as daskd:
+        uid = (await daskd.create("", ClusterSpec(scheduler=SCHEDULERS[words]))).uid
+
+        async def has_failed() -> bool:
+            return (await daskd.get(uid)).phase is Phase.FAILED
+
+        await eventually(has_failed, "it has failed")
+        assert words in (await daskd.get(uid)).message
 
 
 def spec(*n_workers: int) -> ClusterSpec:

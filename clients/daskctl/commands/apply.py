@@ -33,7 +33,6 @@ class ApplyOptions:
     examples=(
         Example("Make a cluster, or bring it up to date", "daskctl apply -f cluster.yaml"),
         Example("See what that would change", "daskctl apply -f cluster.yaml --dry-run"),
-        Example("Write a cluster down as such a file", "daskctl get etl -o yaml > cluster.yaml"),
     ),
 )
 @click.option("-f", "--file", metavar="FILE", required=True, help='YAML or JSON; "-": standard input.')
