@@ -78,6 +78,13 @@ def test_a_fixed_count_is_counted_in_whole_instances_as_it_is_launched() -> None
     assert (group.minimum, group.ceiling) == (4, 4)
 
 
+def test_workers_at_the_hub_are_sorted_by_name_once() -> None:
+    """A decision asks for them once an instance: what a pass sees does not change under it."""
+    seen = view(cluster(), (scheduler(), node()))
+    assert seen.hub_workers is seen.hub_workers
+    assert set(seen.hub_workers) == {"n0-0"}
+
+
 def test_only_what_follows_the_work_is_recorded_and_chosen() -> None:
     """The count of a fixed group is nobody's but its user's."""
     ledger, chosen, _ = applied(of_groups(grows("burst"), stays("always", 1)), snapshot(tasks(10, 100.0)), node())
