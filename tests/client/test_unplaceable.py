@@ -8,6 +8,7 @@ import warnings
 import pytest
 
 from daskd_client import UnplaceableWork
+from daskd_client.progress import describe
 from daskd_client.types import Cluster, UnplaceableTasks
 from daskd_client.unplaceable import UnplaceableNotice
 
@@ -30,6 +31,11 @@ def test_each_restriction_is_told_once_until_it_is_gone() -> None:
     with pytest.warns(UnplaceableWork) as warned:
         notice.see(record("FPGA 1", "GPU 1"))
     assert len(warned) == 2
+
+
+def test_what_a_cluster_does_is_told_with_what_it_cannot_run() -> None:
+    """The line that describes a cluster, in errors too, says so where nothing worse hinders it."""
+    assert describe(record("GPU 1")).endswith(": 1 tasks need GPU 1")
 
 
 def test_where_warnings_are_errors_the_watch_goes_on(caplog: pytest.LogCaptureFixture) -> None:

@@ -13,7 +13,6 @@ from daskd.model.adaptive import (
     BadMemory,
     Billing,
     ClassRow,
-    Decision,
     Group,
     GroupDecision,
     GroupMemory,
@@ -442,46 +441,6 @@ def test_the_minimum_is_launched_and_kept() -> None:
     assert (got.launch, got.code, got.reason) == (2, Reason.UP_MINIMUM, "up 0 to 2: the minimum is 2")
     instances, rows = running(3)
     assert one(snapshot(workers=rows), instances, group(minimum=2), memory=ASLEEP).target == 2
-
-
-# several groups
-
-
-def two(said: Snapshot, instances: list[Instance], **gpu: object) -> Decision:
-    """The decision about CPU workers and, less preferred, GPU workers."""
-    of = [group("cpu", 540, start_times=(5.0,)), group("gpu", resources=(("GPU", 1.0),), start_times=(5.0,))]
-    return decide([of[0], replace(of[1], **gpu)], said, instances, Memory(), NOW)  # type: ignore[arg-type]
-
-
-def test_each_class_starts_workers_that_can_run_it() -> None:
-    """Restricted work goes to the group that has the resource, the rest to the preferred group."""
-    gpu = tasks(60, 10.0, resources=(("GPU", 1.0),))
-    got = two(snapshot(tasks(540, 10.0), gpu), []).groups
-    assert got["gpu"].launch == 60
-    assert got["cpu"].launch == 540
-
-
-def test_spare_threads_of_restricted_work_are_used_first() -> None:
-    """Threads left over on workers that are started anyway need no workers of their own."""
-    gpu = tasks(2, 100.0, resources=(("GPU", 1.0),))
-    got = two(snapshot(tasks(6, 20.0), gpu), [], nthreads=4).groups
-    assert (got["gpu"].launch, got["cpu"].launch) == (2, 0)
-
-
-def test_the_next_group_takes_over_beyond_the_preferred_ones_maximum() -> None:
-    """What the preferred group may not start is started in the next."""
-    of = [group("a", 3, start_times=(5.0,)), group("b", 50, start_times=(5.0,))]
-    got = decide(of, snapshot(tasks(10, 100.0)), [], Memory(), NOW).groups
-    assert (got["a"].launch, got["b"].launch) == (3, 7)
-
-
-def test_the_next_group_fills_in_for_one_that_keeps_us_waiting() -> None:
-    """A group slower than its patience is asked, and the next one does the work meanwhile."""
-    of = [group("slurm", patience=60.0, start_times=(300.0,)), group("ssh", start_times=(5.0,))]
-    waiting = pending(10, age=100, group="slurm")
-    got = decide(of, snapshot(tasks(10, 100.0)), waiting, Memory(), NOW).groups
-    assert (got["slurm"].launch, got["ssh"].launch, got["ssh"].code) == (0, 10, Reason.FILL_IN)
-    assert got["ssh"].reason == ("10 more on `ssh`: `slurm` has let us wait for 100 s")
 
 
 # memory

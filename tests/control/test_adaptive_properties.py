@@ -179,6 +179,22 @@ def test_more_supply_never_asks_for_more(state: dict[str, Any], is_running: bool
 
 
 @tried
+@given(measured_states(), st.integers(0, 5), st.booleans(), st.booleans())
+def test_workers_of_a_fixed_count_never_ask_for_more(
+    state: dict[str, Any], count: int, is_there: bool, is_preferred: bool
+) -> None:
+    """A group alike whose count is fixed, running or about to be launched, only ever lowers what is launched."""
+    kind = state["groups"][0]
+    each = kind.workers_per_instance
+    alike = replace(kind, name="fixed", minimum=count * each, maximum=count * each, fixed=True, failing=False)
+    there = [Instance(f"fixed-{n}", "fixed", InstanceState.RUNNING, NOW - 60) for n in range(count if is_there else 0)]
+    groups = [alike, kind] if is_preferred else [kind, alike]
+    got = decide(**{**state, "groups": groups, "instances": [*state["instances"], *there]})
+    assert set(got.groups) == {"default"}
+    assert got.groups["default"].launch <= decide(**state).groups["default"].launch
+
+
+@tried
 @given(measured_states(), st.sampled_from([0.1, 3.0, 40.0, 500.0]))
 def test_a_longer_start_never_asks_for_more(state: dict[str, Any], longer: float) -> None:
     """The slower workers start, the fewer are started for the same work."""

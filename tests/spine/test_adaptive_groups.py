@@ -75,6 +75,7 @@ def test_work_that_no_group_can_run_is_told_once_and_grows_nothing(
         assert "no group has it" in told[0]["message"]
         assert told[0]["message"] in daskctl("explain", "etl")["reasons"]
         until(lambda: [w for w in warned if w.category is UnplaceableWork], "the client warns")
+        assert "Cannot run: 5 tasks need FPGA 1" in cluster._scaling_status()
         more = client.map(napping, range(5, 20), resources={"FPGA": 1})
         until(lambda: daskctl("get", "etl")["unplaceable_tasks"][0]["count"] == 20, "the count is kept up")
         assert not daskctl("workers", "etl", "--all")["workers"]
