@@ -150,6 +150,8 @@ class Clusters(_Section):
         How long a worker that leaves may finish what it computes.
     grace
         How long a process has between being asked to end and being killed.
+    embedded
+        The daemon's own user may have schedulers that run in the daemon itself, and with them users' code.
     """
 
     start_timeout: Seconds = Field(default=60.0, ge=1, le=3600)
@@ -159,6 +161,7 @@ class Clusters(_Section):
     orphan_timeout: Seconds = Field(default=_DAY, ge=60, le=365 * _DAY)
     drain: Seconds = Field(default=60.0, le=_DAY)
     grace: Seconds = Field(default=10.0, ge=0.1, le=3600)
+    embedded: bool = False
 
 
 class AdaptiveDefaults(_Section):
