@@ -75,6 +75,8 @@ class EmbeddedScheduler:
         The instance's.
     spec
         What to run.
+    log
+        `max_bytes` a file, and how many `files`.
     """
 
     def __init__(self, folder: Path, spec: SchedulerSpec, log: dict[str, int]) -> None:
@@ -195,6 +197,9 @@ class EmbeddedSchedulers:
             scheduler.start()
         except RuntimeError as error:
             raise OSError(str(error)) from error
+        for key, other in list(self._running.items()):
+            if other.wait(0):
+                self._running.pop(key, None)
         self._running[instance] = scheduler
 
     def terminate(self, handle: Handle, force: bool) -> Outcome | None:
@@ -203,7 +208,7 @@ class EmbeddedSchedulers:
         if scheduler is None:
             return None
         if scheduler.wait(0):
-            del self._running[handle.id]
+            self._running.pop(handle.id, None)
             return None
         if not force:
             scheduler.ask("told to end")
@@ -214,10 +219,11 @@ class EmbeddedSchedulers:
 
     def close(self) -> None:
         """End all, as far as they do within a bound: the daemon ends, and they with it. Blocks."""
-        for scheduler in self._running.values():
+        running = list(self._running.values())
+        for scheduler in running:
             scheduler.ask("it ended with the daemon that it ran in")
         deadline = time.monotonic() + CLOSE_S
-        for scheduler in self._running.values():
+        for scheduler in running:
             scheduler.wait(max(0.0, deadline - time.monotonic()))
 
 
