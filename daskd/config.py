@@ -203,6 +203,8 @@ class Clusters(_Section):
     contact_host
         Name or address by which the machines that workers run on reach this one; empty: the address of its default
         route.
+    embedded
+        The daemon's own user may have schedulers that run in the daemon itself, and with them users' code.
     """
 
     start_timeout: Seconds = Field(default=60.0, ge=1, le=3600)
@@ -213,6 +215,7 @@ class Clusters(_Section):
     drain: Seconds = Field(default=60.0, le=_DAY)
     grace: Seconds = Field(default=10.0, ge=0.1, le=3600)
     contact_host: str = Field(default="", max_length=253, pattern=r"[A-Za-z0-9._:-]*")
+    embedded: bool = False
 
 
 class AdaptiveDefaults(_Section):

@@ -109,6 +109,10 @@ def keep(config: Config) -> Keep:
     return Keep(config.logs.keep, history.keep_clusters, history.keep_events, history.max_events)
 
 
+def _serves_others(listen: Sequence[str]) -> bool:
+    return os.geteuid() == 0 or any(not address.startswith("unix:") for address in listen)
+
+
 def _shown(driver: Driver) -> DriverInfo:
     return DriverInfo(
         name=driver.name,
@@ -207,6 +211,11 @@ class Daemon:
             await self._web.serve(self._store, self._controller.dashboard)
             log.info("dashboards are served", at=self._web.links.origin("{cluster}"))
         self._server = build_server(services, self._where.listen)
+        if self._config.clusters.embedded and _serves_others(self._where.listen):
+            log.warning(
+                "users' code may run in this daemon, which serves more than one user or machine: unset it",
+                key="clusters.embedded",
+            )
         await self._server.start()
         if self._config.daemon.metrics is not None:
             self._pages = self._metrics(self._config.daemon.metrics, self._store, self._controller)

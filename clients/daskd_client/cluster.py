@@ -30,7 +30,7 @@ from .waiting import FailureWatch, end_error, failing_error, who_is_missing
 logger = logging.getLogger(__name__)
 
 _POLL = 0.1  # seconds between looks at who has joined
-_ANSWER = 2.0  # seconds that a scheduler has to say who has joined
+_ANSWER = 5.0  # seconds that a scheduler has to say who has joined
 
 
 class RemoteCluster(AttachedCluster):

@@ -79,7 +79,7 @@ class ClusterView:
         OSError
             The scheduler can't be reached.
         """
-        self._take(record)
+        self.take(record)
         await self._connect()
         await self.refresh()
         self._tasks = [
@@ -135,7 +135,7 @@ class ClusterView:
         if self.comm is not None:
             await self.comm.close_rpc()
 
-    def _take(self, record: Cluster) -> None:
+    def take(self, record: Cluster) -> None:
         """Know the daemon's newest word, and warn once if it is that the cluster's lifetime is nearly over."""
         self.record = record
         self._notice.see(record)
@@ -172,7 +172,7 @@ class ClusterView:
                     async for change in changes:
                         token, pause = change.resume_token or token, _ASK_EVERY
                         if change.cluster is not None:
-                            self._take(change.cluster)
+                            self.take(change.cluster)
                         if self.record.ended or self.record.delete_requested:
                             self._on_end()
                             return

@@ -16,6 +16,7 @@ from daskd.security.authorize import Caller, check_may_create
 from daskd_api.v1 import cluster_pb2 as pb
 
 from .create import bounds_of, build_spec, guarded, invalid, is_open, name_problems, new_cluster
+from .embedded import check_embedded
 from .history import from_caller
 from .services import Services
 from .translate import sparse_spec
@@ -74,6 +75,7 @@ def checked_spec(
         spec = build_spec(asked, services.config, services.control.drivers, caller.identity)
         if caller.identity.uid != services.daemon_uid and services.dashboards is None:
             spec = guarded(spec, asked, services.config)
+        check_embedded(spec, services.config, is_own=caller.identity.uid == services.daemon_uid)
     except InvalidSpec as error:
         raise invalid([*problems, *error.problems]) from None
     if problems:

@@ -9,13 +9,18 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+import structlog
+
 from daskd.model.cluster import Cluster, Group, Instance, Phase
+from daskd.model.errors import DaskdError
 from daskd.model.event import NewEvent
 from daskd.model.quantity import seconds_in_words
 from daskd.model.spec import OnIdle, WorkerGroupSpec
 from daskd.store import Store
 
 from .link import HubState
+
+log = structlog.get_logger(__name__)
 
 EVERY = 1.0
 
@@ -152,8 +157,14 @@ class IdleWatch:
                 self._settled = {uid: at for uid, at in self._settled.items() if settled.get(uid) == at}
             for cluster in live:
                 if cluster.uid not in self._settled and is_overdue(cluster, time.time()):
-                    await self._look(cluster)
+                    await self._try(cluster)
             await asyncio.sleep(EVERY)
+
+    async def _try(self, cluster: Cluster) -> None:
+        try:
+            await self._look(cluster)
+        except DaskdError as error:  # one that is gone, or a disk that is full, must not end the watch over all
+            log.warning("an idle cluster could not be changed; tried again", cluster=cluster.uid, error=error.words)
 
     async def _look(self, cluster: Cluster) -> None:
         state = await self._state(cluster.uid)

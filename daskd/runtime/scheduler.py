@@ -8,6 +8,7 @@ import logging
 import signal
 import ssl
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -169,17 +170,28 @@ async def watch_orphan(hub: Hub, timeout: float) -> None:
     hub.close(f"no daemon spoke to this cluster for {timeout:g} s, and it has no client and no task")
 
 
-async def run(spec: SchedulerSpec, directory: Path) -> None:
-    """Run the scheduler until it is closed."""
+def heed_signals(hub: Hub) -> None:
+    """Close the hub when this process is told to end."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, hub.close, f"told by {number.name}")
+
+
+async def serve(spec: SchedulerSpec, directory: Path, started: Callable[[Hub], None]) -> None:
+    """Run the scheduler until it is closed; ``started`` is called once, when it can be.
+
+    Raises
+    ------
+    Ended
+        It did not start.
+    """
     report(directory, Report(spec.instance, "starting"))
     link_fd, dashboard_fd = sockets_of(spec)
     hub = await start(spec, directory, dashboard_fd)
     servers = [serve_link(hub, link_fd)] if link_fd is not None else []
     if dashboard_fd is not None:
         servers.append(hub.scheduler.http_server)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, hub.close, f"told by {number.name}")
+    started(hub)
     scheduler = hub.scheduler
     report(directory, Report(spec.instance, "running", address_of(scheduler), http_address(scheduler)))
     orphan = asyncio.create_task(watch_orphan(hub, spec.orphan_timeout))
@@ -215,5 +227,5 @@ def main(spec: SchedulerSpec, directory: str | Path) -> int:
     daskd = logging.getLogger("daskd")
     daskd.addHandler(handler)
     daskd.setLevel(logging.INFO)
-    asyncio.run(run(spec, Path(directory)))
+    asyncio.run(serve(spec, Path(directory), heed_signals))
     return ExitCode.OK

@@ -28,6 +28,10 @@ def _process(document: dict[str, Any] | None, boot: str) -> ProcessId | None:
     return None
 
 
+HOLDER = "embedded.json"
+"""In the folder of a scheduler that runs in a daemon: which process that is."""
+
+
 class Supervised:
     """The processes that a supervisor's record names."""
 
@@ -113,6 +117,8 @@ def observe(handle: Handle, folder: Path, state_id: str) -> Observation:
     if ended := read_end(folder):
         end, when = ended
         return Observation(handle, State.ENDED, end.words, end, report=report, ended=when, goodbye=by)
+    if (holder := read_document(folder / HOLDER)) is not None:
+        return _embedded(handle, folder, _process(holder, str(holder.get("boot"))), report, by)
     found = Supervised(folder)
     if found.supervisor is None:
         age = time.time() - folder.stat().st_mtime
@@ -133,6 +139,19 @@ def observe(handle: Handle, folder: Path, state_id: str) -> Observation:
         state = State.PAUSED
     pid = found.child.pid if found.child else None
     return Observation(handle, state, host="localhost", pid=pid, report=report)
+
+
+def _embedded(
+    handle: Handle, folder: Path, holder: ProcessId | None, report: Report | None, goodbye: str
+) -> Observation:
+    """A scheduler in a daemon: it lives as long as that does, unless it wrote down its end."""
+    if holder is None or state_of(holder) is None:
+        # written just before it went?
+        if ended := read_end(folder):
+            return Observation(handle, State.ENDED, ended[0].words, ended[0], report=report, goodbye=goodbye)
+        return _lost(handle, "it ended with the daemon that it ran in")
+    state = State.RUNNING if report and report.phase in ("running", "ending") else State.STARTING
+    return Observation(handle, state, host="localhost", pid=holder.pid, report=report)
 
 
 def end(folder: Path, instance: str, state_id: str, force: bool) -> bool:
