@@ -114,6 +114,9 @@ class Hub:
             asked = time.monotonic()
             try:
                 raw = await self.link.snapshot(wake, pace.interval)
+                if pace.settle and wake is not None and time.monotonic() - asked < pace.interval:
+                    await asyncio.sleep(pace.settle)
+                    raw = await self.link.snapshot(None, 0.0)
                 self.snapshot = await asyncio.to_thread(parse_snapshot, raw, received=time.time())
                 self.snapshot_trouble = ""
                 # what woke it is told; the interval bounds how often a busy scheduler is asked

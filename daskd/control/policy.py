@@ -35,17 +35,27 @@ The scheduler answers at once when a task begins to wait for a worker that is no
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Pace:
-    """How often the scheduler is asked for its facts: every `interval` seconds, or when it says so, after `pause`."""
+    """How often the scheduler is asked for its facts: every `interval` seconds, or when something wakes it.
+
+    Attributes
+    ----------
+    pause
+        Seconds at least between two answers.
+    settle
+        Seconds after which it is asked again when something woke it, and only that answer counts: who submits work and
+        then scales shall not be told in between that there is no worker.
+    """
 
     interval: float
     pause: float
+    settle: float = 0.0
 
 
 def pace_of(cluster: Cluster, settings: Settings) -> Pace:
     """The shortest interval that a group asks for; without an adaptive group seldom, to see what nobody can run."""
     policies = [group.adaptive.policy for group in cluster.groups if group.adaptive and not group.removing]
     if not policies:
-        return Pace(LOOK_AGAIN if cluster.unplaceable else LOOK, 2.0)
+        return Pace(LOOK_AGAIN if cluster.unplaceable else LOOK, pause=0.2, settle=2.0)
     interval = min(policy.interval or settings.adaptive.interval for policy in policies)
     return Pace(interval, min(interval, 0.2))
 
