@@ -45,6 +45,11 @@ class GroupCalls:
     async def remove_worker_group(self, name: str, group: str) -> Cluster:
         """Have a worker group go: its workers' data moves, they end, and it is no more. A repeat is harmless.
 
+        Parameters
+        ----------
+        group
+            Its name.
+
         Raises
         ------
         GroupNotFound
@@ -63,6 +68,10 @@ class GroupCalls:
 
         Parameters
         ----------
+        name
+            A name of your own.
+        spec
+            What it shall be.
         validate_only
             Check everything, record nothing; the answer tells what would change.
 

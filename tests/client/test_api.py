@@ -303,6 +303,7 @@ def test_public_names() -> None:
     assert daskd_client.__all__ == [
         "AsyncDaskd",
         "ClusterExists",
+        "ClusterExpiring",
         "ClusterFailed",
         "ClusterNotFound",
         "ClusterNotRunning",
@@ -327,11 +328,12 @@ def test_public_names() -> None:
         "SpecImmutable",
         "TokenNotFound",
         "Unauthenticated",
-        "UnplaceableWork",
         "Unimplemented",
+        "UnplaceableWork",
         "UntrustedDaemon",
         "VersionMismatch",
         "WorkerNotFound",
+        "WorkersFailing",
         "list_clusters",
     ]
     assert all(hasattr(daskd_client, name) for name in daskd_client.__all__)

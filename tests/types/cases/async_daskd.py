@@ -7,15 +7,17 @@ from datetime import datetime, timedelta
 
 from typing_extensions import assert_type
 
-from daskd_client import AsyncDaskd
+from daskd_client import AsyncDaskd, Explanation
 from daskd_client.types import (
     AdaptivePolicy,
+    Applied,
     Change,
     Cluster,
     ClusterSpec,
     Connection,
     CreatedToken,
     DaemonInfo,
+    DashboardLink,
     Discarded,
     Driver,
     Event,
@@ -49,7 +51,14 @@ async def clusters(daskd: AsyncDaskd) -> None:
     assert_type(await daskd.list_clusters(phases=[Phase.RUNNING], owner="ann", include_ended=True), list[Cluster])
     assert_type(await daskd.scale("etl", 3, group="highmem"), Cluster)
     assert_type(await daskd.adapt("etl", AdaptivePolicy(maximum=8)), Cluster)
-    assert_type(await daskd.adapt("etl", None), Cluster)
+    assert_type(await daskd.adapt("etl", None, group="highmem"), Cluster)
+    assert_type(await daskd.scale("etl", memory="64GiB"), Cluster)
+    assert_type(await daskd.add_worker_group("etl", WorkerGroupSpec(name="highmem")), Cluster)
+    assert_type(await daskd.remove_worker_group("etl", "highmem"), Cluster)
+    assert_type(await daskd.apply("etl", spec, validate_only=True), Applied)
+    assert_type((await daskd.apply("etl", spec)).changes, tuple[str, ...])
+    assert_type(await daskd.explain("etl"), Explanation)
+    assert_type(await daskd.dashboard_link("etl"), DashboardLink)
     assert_type(await daskd.share("etl", "@staff", Right.VIEW), Cluster)
     assert_type(await daskd.share("etl", "bob", "use"), Cluster)
     assert_type(await daskd.unshare("etl", "bob"), Cluster)

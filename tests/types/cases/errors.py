@@ -8,14 +8,17 @@ from typing_extensions import assert_type
 
 from daskd_client import (
     ClusterExists,
+    ClusterExpiring,
     ClusterFailed,
     ClusterNotFound,
     ClusterNotRunning,
     DaemonUnavailable,
     DaskdError,
     DeadlineExceeded,
+    GroupExists,
     GroupNotFound,
     HeldWorkUnsupported,
+    IncompatibleVersions,
     InvalidAddress,
     InvalidArgument,
     InvalidSpec,
@@ -25,10 +28,15 @@ from daskd_client import (
     RemoteCluster,
     ResumeTokenExpired,
     SchedulerUnreachable,
+    SpecImmutable,
     TokenNotFound,
     Unauthenticated,
+    Unimplemented,
+    UnplaceableWork,
     UntrustedDaemon,
+    VersionMismatch,
     WorkerNotFound,
+    WorkersFailing,
 )
 
 EVERY: tuple[type[DaskdError], ...] = (
@@ -38,8 +46,10 @@ EVERY: tuple[type[DaskdError], ...] = (
     ClusterNotRunning,
     DaemonUnavailable,
     DeadlineExceeded,
+    GroupExists,
     GroupNotFound,
     HeldWorkUnsupported,
+    IncompatibleVersions,
     InvalidAddress,
     InvalidArgument,
     InvalidSpec,
@@ -47,11 +57,16 @@ EVERY: tuple[type[DaskdError], ...] = (
     NotAllowed,
     ResumeTokenExpired,
     SchedulerUnreachable,
+    SpecImmutable,
     TokenNotFound,
     Unauthenticated,
+    Unimplemented,
     UntrustedDaemon,
     WorkerNotFound,
+    WorkersFailing,
 )
+
+WARNINGS: tuple[type[UserWarning], ...] = (ClusterExpiring, UnplaceableWork, VersionMismatch)
 
 OF_PYTHON: tuple[
     tuple[type[ValueError], ...],
