@@ -51,7 +51,6 @@ class SchedulerSpec:
     runtime_version: str
     link_fd: int | None
     host: str
-    contact_host: str | None
     port: int
     tls: TLSFiles | None
     dashboard: Listen | None
@@ -61,6 +60,7 @@ class SchedulerSpec:
     preload: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     sockets_fd: int | None = None
+    contact_host: str | None = None
     dashboard_prefix: str | None = None
 
     @property

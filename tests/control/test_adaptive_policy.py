@@ -18,6 +18,7 @@ from daskd.model.cluster import Adaptive, Cluster, Group, Unplaceable
 from daskd.model.spec import AdaptivePolicy, ClusterSpec, WorkerGroupSpec
 
 GPU = (("GPU", 1.0),)
+STARTS = {"local": 0.5}
 LOST = tasks(50, resources=GPU, example="train-7")
 
 
@@ -44,14 +45,16 @@ def applied(
     """What a decision makes of a record."""
     instances = (scheduler(), *nodes)
     ledger = Ledger(of, instances)
-    chosen, decision = policy.apply(ledger, view(of, instances), said, words.Memory(), start_s=0.5, now=NOW, beat=beat)
+    chosen, decision = policy.apply(
+        ledger, view(of, instances), said, words.Memory(), starts=STARTS, now=NOW, beat=beat
+    )
     return ledger, chosen, decision
 
 
 def looked(of: Cluster, said: words.Snapshot, beat: bool = False) -> Ledger:
     """What a look makes of the record of a cluster without an adaptive group."""
     ledger = Ledger(of, (scheduler(),))
-    policy.look(ledger, view(of, (scheduler(),)), said, start_s=0.5, now=NOW, beat=beat)
+    policy.look(ledger, view(of, (scheduler(),)), said, starts=STARTS, now=NOW, beat=beat)
     return ledger
 
 
@@ -59,7 +62,7 @@ def test_each_group_has_its_own_parameters_over_the_configurations() -> None:
     """What one group gives is no other's; what it leaves open is the configuration's."""
     settings = replace(SETTINGS, adaptive=words.Policy(wait_count=7, interval=2.0))
     of = of_groups(grows("a", target_duration=30.0, cool_down=60.0), grows("b", wait_count=1, interval=0.5))
-    a, b = (group.policy for group in policy.groups_of(of, settings, 0.5))
+    a, b = (group.policy for group in policy.groups_of(of, settings, STARTS))
     assert (a.target_duration, a.cool_down, a.wait_count, a.interval) == (30.0, 60.0, 7, 2.0)
     assert (b.target_duration, b.cool_down, b.wait_count, b.interval) == (None, None, 1, 0.5)
     assert policy.pace_of(of, settings).interval == 0.5
@@ -69,12 +72,15 @@ def test_groups_stand_in_the_order_of_the_record_without_those_that_go() -> None
     """The first is preferred; one that is being removed supplies nothing and is given nothing."""
     spec, status = stays("c", 3)
     of = of_groups(grows("b"), stays("a", 2), (spec, replace(status, removing=True)))
-    assert [(group.name, group.fixed) for group in policy.groups_of(of, SETTINGS, 0.5)] == [("b", False), ("a", True)]
+    assert [(group.name, group.fixed) for group in policy.groups_of(of, SETTINGS, STARTS)] == [
+        ("b", False),
+        ("a", True),
+    ]
 
 
 def test_a_fixed_count_is_counted_in_whole_instances_as_it_is_launched() -> None:
     """Three workers, two an instance, are two instances and four workers."""
-    (group,) = policy.groups_of(of_groups(stays("a", 3, each=2)), SETTINGS, 0.5)
+    (group,) = policy.groups_of(of_groups(stays("a", 3, each=2)), SETTINGS, STARTS)
     assert (group.minimum, group.ceiling) == (4, 4)
 
 
@@ -149,5 +155,5 @@ def test_where_nothing_is_adaptive_the_scheduler_is_asked_seldom() -> None:
 def test_a_group_that_failed_thrice_is_not_counted_on() -> None:
     """One failed launch is bad luck; three in a row, and another group fills in."""
     for failures, fails in ((2, False), (3, True)):
-        (group,) = policy.groups_of(of_groups(stays("a", 1, failures=failures)), SETTINGS, 0.5)
+        (group,) = policy.groups_of(of_groups(stays("a", 1, failures=failures)), SETTINGS, STARTS)
         assert group.failing is fails

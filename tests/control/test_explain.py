@@ -33,6 +33,8 @@ from daskd.model.event import Event
 from daskd.model.spec import ClusterSpec, OnIdle
 from daskd.model.views import Explanation, GroupExplanation, WaitingView, WorkerState
 
+STARTS = {"local": 0.5}
+
 
 def event(type_: str, message: str, ago: float, actor: str = "ann", **facts: str) -> Event:
     """Something that happened so many seconds ago."""
@@ -41,7 +43,7 @@ def event(type_: str, message: str, ago: float, actor: str = "ann", **facts: str
 
 def explained(of: View, said: Snapshot | None = None, **fields: Any) -> Explanation:
     """The explanation of a cluster that is seen so."""
-    return explain(Known(of, groups_of(of.cluster, SETTINGS, 0.5), said, **fields), NOW)
+    return explain(Known(of, groups_of(of.cluster, SETTINGS, STARTS), said, **fields), NOW)
 
 
 def group_of(of: View, **fields: Any) -> GroupExplanation:

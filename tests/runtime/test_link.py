@@ -281,6 +281,7 @@ def spec(**fields: Any) -> dict[str, Any]:
         "held_memory_share": 0.5,
         "orphan_timeout": 3600.0,
         "sockets_fd": None,
+        "contact_host": None,
         "dashboard_prefix": None,
         "preload": [],
         "options": {},

@@ -24,7 +24,7 @@ def keywords(function: Callable[..., Any], callee: str) -> set[str]:
 def test_workers_options_can_not_name_what_the_node_sets() -> None:
     """Each keyword argument of a nanny that the node passes is refused."""
     spec = NodeSpec("u", "etl", "i", 0, "1", "g", None, "tcp://h:1", "h", None, ("w",), 1, 0, {}, "/x", 1, 1, False)
-    ours = set(node.worker_arguments(spec, "w")) | keywords(node.Node._make_nanny, "PacedNanny")
+    ours = set(node.worker_arguments(spec, "w", "h")) | keywords(node.Node._make_nanny, "PacedNanny")
     assert {"security", "nthreads", "worker_class"} <= ours
     assert ours <= set(OF_WORKERS)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from daskd.api.create import new_cluster
 from daskd.config import parse_config
+from daskd.control.desired import Bounds
 from daskd.model.access import Grant, Right
 from daskd.model.cluster import Cluster, Scheduler
 from daskd.model.event import NewEvent
@@ -85,7 +86,7 @@ async def a_proxy(folder: Path, owner_uid: int = OWNER_UID, toml: str = PLAIN) -
     assert config.web.listen is not None
     store = await SqliteStore.open(folder / "state", machine_id=MACHINE, clock=time.time)
     owner = Identity("ann", owner_uid, owner_uid, "/")
-    made = new_cluster("etl", ClusterSpec(), owner, 1.0, proxied=True)
+    made = new_cluster("etl", ClusterSpec(), owner, Bounds(9, 9, 9), 1.0, proxied=True)
     made = replace(made, scheduler=Scheduler(started=1.0))
     cluster, _ = await store.create(made, request_id="", event=CREATED)
     path = folder / "http"
