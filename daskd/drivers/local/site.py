@@ -196,4 +196,6 @@ class LocalSite:
     async def close(self) -> None:
         """Nothing is held open, but threads; a scheduler that runs in one of this process ends with it."""
         await asyncio.to_thread(self._embedded.close)
+        # the interpreter waits for threads when it ends
+        self._zygotes.leave()
         self._launching.shutdown(wait=False)
