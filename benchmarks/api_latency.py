@@ -2,8 +2,8 @@
 
     python benchmarks/api_latency.py [--calls 500] [--clusters 1 200]
 
-The echo is served by a process of its own on a unix socket and called by the same client, turn by turn with ours. One of
-the clusters lives, and its scheduler never comes up, so that a scale is recorded (with its disk sync) and starts
+The echo is served by a process of its own on a unix socket and called by the same client, turn by turn with ours. One
+of the clusters lives, and its scheduler never comes up, so that a scale is recorded (with its disk sync) and starts
 nothing; the others have ended. Prints the 50th and 99th percentile in milliseconds, and their ratios to the echo's.
 """
 

@@ -46,11 +46,7 @@ def ours(n_workers: int, address: str) -> tuple[float, float]:
 
 def _holders(worker: psutil.Process) -> list[psutil.Process]:
     """The worker's forkserver, node and supervisor: its ancestors up to the first that is not ours."""
-    return [
-        parent
-        for parent in worker.parents()
-        if "daskd" in " ".join(parent.cmdline()) and "serve" not in parent.cmdline()
-    ]
+    return [parent for parent in worker.parents() if "daskd_runtime" in " ".join(parent.cmdline())]
 
 
 def local(n_workers: int) -> float:
