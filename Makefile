@@ -14,7 +14,7 @@ UNITDIR ?= $(PREFIX)/lib/systemd
 PARALLEL ?= -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-unit test-real test-releases test-systemd test-browser install install-program install-units verify-units lint types proto proto-check proto-baseline docs format clean
+.PHONY: help venv demo test test-unit test-real test-releases test-systemd test-browser test-systems install install-program install-units verify-units lint types proto proto-check proto-baseline docs format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,10 +35,10 @@ demo: venv ## the main job, end to end, on this machine
 test: lint types proto-check test-unit test-real ## everything that .ci/run runs, but the older releases of distributed
 
 test-unit: venv ## what needs no daemon
-	$(PYTEST) $(PARALLEL) -m "not real and not systemd and not browser" tests
+	$(PYTEST) $(PARALLEL) -m "not real and not systemd and not browser and not systems" tests
 
 test-real: venv ## real daemons, clusters, clients; processes killed for real
-	$(PYTEST) $(PARALLEL) -m "real and not systemd and not browser" tests
+	$(PYTEST) $(PARALLEL) -m "real and not systemd and not browser and not systems" tests
 
 test-releases: venv ## the client and the runtime on the oldest, a middle, and the newest releases; the wheel
 	$(BIN)/python -m tests.releases
@@ -55,6 +55,10 @@ $(BROWSER_VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(BROWSER_VENV)
 	$(BROWSER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]'
 	@touch $@
+
+test-systems: venv ## hosts in network namespaces with real sshds; as root
+	@test -x /usr/sbin/sshd && command -v ip >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends openssh-server iproute2; }
+	$(PYTEST) $(PARALLEL) -m systems tests
 
 install: install-program install-units ## as root: the daemon in $(PREFIX)/lib/daskd, its commands, systemd's files
 	@echo "installed. Next: systemctl daemon-reload && systemctl enable --now daskd"

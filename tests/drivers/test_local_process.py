@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from daskd.drivers.local import observe
+from daskd.drivers.local import observe, records
 from daskd.drivers.local.files import MOST_BYTES, read_document
 from daskd.drivers.local.process import MARK, STATE_MARK, ProcessId, boot_id, marked, send, state_of
+from daskd.model.cluster import Handle
 
 
 def start_of(pid: int) -> int:
@@ -80,7 +81,7 @@ def test_a_stopped_daemon_ends_no_stranger(sleeper: subprocess.Popen[bytes], tmp
     record = {"pid": sleeper.pid, "start": 1, "boot": boot_id(), "child": {"pid": sleeper.pid, "start": 2}}
     (tmp_path / "supervisor.json").write_text(json.dumps(record))
     for force in (False, True):
-        assert not observe.end(tmp_path, "zzzz-zzzz", "no-such-state", force)
+        assert not records.end(tmp_path, "zzzz-zzzz", "no-such-state", force)
     assert sleeper.poll() is None
 
 
@@ -108,6 +109,5 @@ def test_a_link_or_a_pipe_is_no_document(tmp_path: Path) -> None:
 def test_words_that_are_no_unicode_are_mended(tmp_path: Path) -> None:
     """Half a surrogate pair, which JSON can hold and no database, is replaced."""
     (tmp_path / "end.json").write_text('{"version": 1, "cause": "exited", "code": 1, "words": "a\\ud800b"}')
-    read = observe.read_end(tmp_path)
-    assert read is not None
-    assert read[0].words == "a?b"
+    handle = Handle(driver="local", version=1, id="i-1", announce="i-1")
+    assert observe.observe(handle, tmp_path, "this-state").words == "a?b"

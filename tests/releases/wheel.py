@@ -140,6 +140,6 @@ def test_the_oldest_python_imports_every_module(wheel: Path, tmp_path: Path) -> 
     oldest = shutil.which("python3.10")
     if oldest is None or subprocess.run([oldest, "--version"], capture_output=True).returncode:
         pytest.skip("needs python3.10")
-    python = new_environment(tmp_path / "oldest", f"{wheel}[cli,daemon]", python=oldest)
+    python = new_environment(tmp_path / "oldest", f"{wheel}[cli,daemon,ssh]", python=oldest)
     imported = run(str(python), "-I", "-c", IMPORT_ALL, *PACKAGES).split()
     assert {"daskd.daemon", "daskd.runtime.scheduler", "daskd_client.cluster", "daskctl.app"} <= set(imported)

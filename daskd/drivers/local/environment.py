@@ -10,6 +10,7 @@ from daskd.model.identity import Identity
 from daskd.model.spec import ClusterSpec, WorkerGroupSpec
 
 from .process import CLUSTER_MARK, MARK, STATE_MARK
+from .variables import SYSTEM_PATH, built
 
 GUESSED = "DASKD_GUESSED"
 _GUESSES = {
@@ -20,8 +21,6 @@ _GUESSES = {
     "PYTHONHASHSEED": "6640",
 }
 """What Dask's configuration says to workers by default; the zygote corrects it where the owner's says otherwise."""
-
-SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def python_of(spec: ClusterSpec, group: WorkerGroupSpec | None = None) -> str:
@@ -60,24 +59,5 @@ def of_zygote(who: Identity, spec: ClusterSpec, runtime: Path, cluster: str, sta
 
 
 def _build(who: Identity, spec: ClusterSpec, group: WorkerGroupSpec | None, runtime: Path) -> dict[str, str]:
-    """Login environment, then the request's, then the group's, then what the runtime needs."""
-    environment = {
-        "HOME": who.home,
-        "USER": who.name,
-        "LOGNAME": who.name,
-        "SHELL": who.shell,
-        "LANG": "C.UTF-8",
-        "PATH": f"{Path(python_of(spec, group)).parent}:{SYSTEM_PATH}",
-    }
-    environment |= spec.environment
-    if group is not None:
-        environment |= group.environment
-    search = [str(runtime), *spec.import_path]
-    if environment.get("PYTHONPATH"):
-        search.append(environment["PYTHONPATH"])
-    # setproctitle, where it is installed, would wipe the marks
-    return environment | {
-        "PYTHONPATH": ":".join(search),
-        "PYTHONUNBUFFERED": "1",
-        "SPT_NOENV": "1",
-    }
+    given = spec.environment if group is None else spec.environment | group.environment
+    return built(who.name, who.home, who.shell, python_of(spec, group), given, [str(runtime), *spec.import_path])

@@ -79,11 +79,7 @@ class ClusterFiles:
 
     def stage(self, secret: dict[str, bytes]) -> None:
         """Copy the runtime, write keys and certificates. A repeat does nothing."""
-        for folder in (self.folder, self.folder / "instances", self.tls, self.scratch):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name, data in secret.items():
-            if not (self.tls / name).exists():
-                write_private(self.tls / name, data)
+        self.furnish(secret)
         if not self.runtime.exists():
             unfinished = self.folder / f".runtime.{os.getpid()}"
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -91,6 +87,14 @@ class ClusterFiles:
             with resources.as_file(resources.files("daskd") / "runtime") as source:
                 shutil.copytree(source, unfinished / "daskd_runtime", ignore=shutil.ignore_patterns("__pycache__"))
             unfinished.rename(self.runtime)
+
+    def furnish(self, secret: dict[str, bytes]) -> None:
+        """Make the folders, write keys and certificates. A repeat does nothing."""
+        for folder in (self.folder, self.folder / "instances", self.tls, self.scratch):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name, data in secret.items():
+            if not (self.tls / name).exists():
+                write_private(self.tls / name, data)
 
     def unstage(self) -> None:
         """Remove keys, scratch files and code; logs and end records stay."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import daskd
+from daskd.drivers.node_spec import node_spec
 from daskd.drivers.protocol import Batch, Member, Outcome, Result, Surroundings
 from daskd.model.cluster import Handle, Role
 from daskd.model.identity import Identity
@@ -228,26 +229,19 @@ class Launcher:
         group = self._batch.group
         assert group is not None
         report = self._files.instance(self._batch.scheduler) / "report.json"
-        return self._common_spec(member, "node", "worker") | {
-            # workers on other machines fetch data from these
-            "host": None if self._batch.spec.scheduler.network else "127.0.0.1",
-            "incarnation": 0,
-            "group": group.name,
-            "scheduler_report": None if self._batch.address else str(report),
-            "scheduler": self._batch.address or None,
-            "workers": [{"name": name} for name in member.workers],
-            "nthreads": group.nthreads,
-            "memory_limit": 0 if group.memory_limit == "auto" else group.memory_limit,
-            "resources": group.resources,
-            "local_directory": group.local_directory or str(self._files.scratch),
-            "death_timeout": group.death_timeout,
-            "join_timeout": self._batch.runtime.join_timeout,
-            # workers' pages could be on loopback alone, where every user of the machine reads them
-            "dashboard": self._batch.spec.dashboard and not self._batch.dashboard_prefix,
-            "preload": list(group.preload),
-            "worker_class": group.worker_class or None,
-            "worker_options": group.worker_options,
-        }
+        told = node_spec(self._batch)
+        return (
+            told
+            | self._common_spec(member, "node", "worker")
+            | {
+                # workers on other machines fetch data from these
+                "host": None if self._batch.spec.scheduler.network else "127.0.0.1",
+                "scheduler_report": None if self._batch.address else str(report),
+                "workers": [{"name": name} for name in member.workers],
+                "memory_limit": 0 if group.memory_limit == "auto" else group.memory_limit,
+                "local_directory": told["local_directory"] or str(self._files.scratch),
+            }
+        )
 
     def _start(self, folder: Path, link: int | None, zygote: Connection | None) -> bool:
         """Start an instance's supervisor; False where it may have started or not."""

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from daskd.drivers.protocol import LogChunk
-
 _FILE = re.compile(r"output\.(\d{1,12})\.log", re.ASCII)
 _BLOCK = 256 * 1024
+
+Lines = tuple[tuple[float, str], ...]
+"""Unix seconds and text of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,8 @@ def _lines(data: bytes) -> list[tuple[float, str]]:
     return lines
 
 
-def read(folder: Path, cursor: str) -> Iterator[LogChunk]:
-    """What the log holds after the cursor now, oldest first, in chunks of at most some 256 KiB."""
+def read(folder: Path, cursor: str) -> Iterator[tuple[Lines, str]]:
+    """What the log holds after the cursor now, oldest first: chunks of at most some 256 KiB, each with its cursor."""
     at = Cursor.parse(cursor)
     for number in _numbers(folder):
         if number < at.number:
@@ -87,5 +88,5 @@ def read(folder: Path, cursor: str) -> Iterator[LogChunk]:
                 if not whole:
                     break
                 offset += len(whole)
-                yield LogChunk(tuple(_lines(whole)), str(Cursor(number, offset)))
+                yield tuple(_lines(whole)), str(Cursor(number, offset))
                 file.seek(offset)

@@ -27,7 +27,7 @@ from daskd.model.cluster import Handle, Role
 from daskd.model.identity import Identity
 from daskd.model.spec import Placement
 
-from . import launch, logs, observe
+from . import launch, logs, observe, records
 from .embedded import EmbeddedLauncher, EmbeddedSchedulers
 from .files import ClusterFiles
 from .launch import Launcher
@@ -161,15 +161,15 @@ class LocalSite:
     def _terminate(self, handle: Handle, force: bool) -> Outcome:
         if (outcome := self._embedded.terminate(handle, force)) is not None:
             return outcome
-        asked = observe.end(self._folder(handle), handle.id, self._where.state_id, force)
+        asked = records.end(self._folder(handle), handle.id, self._where.state_id, force)
         return Outcome(handle, Result.ACCEPTED if asked else Result.GONE)
 
     async def logs(self, handle: Handle, cursor: str, since: float | None) -> AsyncIterator[LogChunk]:
         """The numbered files, as far as they are kept; `since` leaves out older lines."""
         chunks = logs.read(self._folder(handle), cursor)
         while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
-            lines = chunk.lines if since is None else tuple(line for line in chunk.lines if line[0] >= since)
-            yield LogChunk(lines, chunk.cursor)
+            lines, after = chunk
+            yield LogChunk(lines if since is None else tuple(line for line in lines if line[0] >= since), after)
 
     def link_path(self, handle: Handle) -> Path:
         """Where the daemon bound the link's socket."""

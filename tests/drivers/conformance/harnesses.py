@@ -1,0 +1,17 @@
+"""Every driver's harness by its name: a new driver adds its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from .local import local_harness
+from .ssh import ssh_harness
+
+HARNESSES = {"local": local_harness, "ssh": ssh_harness}
+
+LOCAL = pytest.param("local")
+SSH = pytest.param("ssh", marks=pytest.mark.systems)
+
+DRIVERS = [LOCAL, SSH]
+FREEZABLE = [SSH]
+"""Those whose system can be kept from answering."""
