@@ -12,6 +12,8 @@ SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd
 # two processes: the suite is meant for two cores
 PARALLEL ?= -n 2 --dist worksteal
+# what Debian calls the programs of test-systems
+SYSTEMS := openssh-server iproute2 slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-unit test-real test-releases test-systemd test-browser test-systems install install-program install-units verify-units lint types proto proto-check proto-baseline docs format clean
@@ -56,8 +58,9 @@ $(BROWSER_VENV)/.ready: pyproject.toml
 	$(BROWSER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]'
 	@touch $@
 
-test-systems: venv ## hosts in network namespaces with real sshds; as root
-	@test -x /usr/sbin/sshd && command -v ip >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends openssh-server iproute2; }
+test-systems: venv ## hosts in network namespaces with real sshds, a real Slurm; as root
+	@PATH="$$PATH:/usr/sbin"; for program in sshd ip slurmctld slurmd sbatch munged; do command -v $$program >/dev/null || missing=1; done; \
+	    test -z "$$missing" || { apt-get update -qq && apt-get install -y -qq --no-install-recommends $(SYSTEMS); }
 	$(PYTEST) $(PARALLEL) -m systems tests
 
 install: install-program install-units ## as root: the daemon in $(PREFIX)/lib/daskd, its commands, systemd's files

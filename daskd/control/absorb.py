@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daskd.drivers.protocol import Observation
+from daskd.drivers.protocol import Observation, Wait
 from daskd.model.cluster import Cause, End, Held, Instance, Record, Role, State
 
 from . import clock, failures, phase
@@ -11,6 +11,8 @@ from .link import FactEvent, HubState, HubWorker
 from .view import View
 
 START_TIMES = 9
+
+TOLD_WAITS = frozenset({Wait.HELD, Wait.LIMIT, Wait.HOPELESS})
 
 UNPROVED = frozenset({Record.INTENDED, Record.UNSURE, Record.ABANDONED})
 """May have been launched, or not. No launch is under way while a pass absorbs, so what is still intended is unsure."""
@@ -76,7 +78,7 @@ def _is_heard(view: View, instance: Instance) -> bool:
 def _observed(ledger: Ledger, view: View, instance: Instance, seen: Observation, now: float) -> End | None:
     """Record what a listing says of one instance; its certain end is handed back."""
     if seen.state is not State.ENDED:
-        _alive(ledger, instance, seen)
+        _alive(ledger, instance, seen, now)
         return None
     end = seen.end or End(Cause.VANISHED, words=seen.words)
     if end.cause is Cause.VANISHED and _is_heard(view, instance):
@@ -94,15 +96,31 @@ def _observed(ledger: Ledger, view: View, instance: Instance, seen: Observation,
     return end
 
 
-def _alive(ledger: Ledger, instance: Instance, seen: Observation) -> None:
+def _alive(ledger: Ledger, instance: Instance, seen: Observation, now: float) -> None:
     if instance.record in UNPROVED and seen.state is State.UNKNOWN:
         return
     _adopt(ledger, instance)
+    _tell_wait(ledger, instance, seen)
+    started = instance.started
+    if seen.state is State.RUNNING and started is None:
+        started = now if seen.started is None else min(seen.started, now)
     # of what was asked to end, the driver's word why it did not stands until there is another
     words = seen.words or (instance.words if instance.stopping is not None else "")
     ledger.edit_instance(
-        instance.id, state=seen.state, host=seen.host or instance.host, pid=seen.pid or instance.pid, words=words
+        instance.id,
+        state=seen.state,
+        host=seen.host or instance.host,
+        pid=seen.pid or instance.pid,
+        words=words,
+        started=started,
     )
+
+
+def _tell_wait(ledger: Ledger, instance: Instance, seen: Observation) -> None:
+    """What waits for more than its turn is told, once."""
+    if seen.wait in TOLD_WAITS and seen.words != instance.words:
+        what = ", ".join(instance.workers) or "the scheduler"
+        ledger.tell("INSTANCE_WAITS", f"{what} {seen.words}", instance=instance.id, wait=seen.wait.value)
 
 
 def _adopt(ledger: Ledger, instance: Instance) -> None:

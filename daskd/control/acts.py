@@ -87,9 +87,11 @@ class Acts:
             await self._cannot(cluster, group, self._of.sites.trouble(driver))
             return
         site = self._of.sites.of(driver)
+        batch = self._batch(cluster, group, count, address)
+        if group is not None and site.capabilities.needs_address and not batch.address:
+            return  # the next pass has it, or the one after
         await self._stage(cluster, driver)
         reached("launch.staged")
-        batch = self._batch(cluster, group, count, address)
         handles = await site.prepare(batch)
         now = time.time()
         intents = [
@@ -214,7 +216,8 @@ class Acts:
         else:
             failures.count_failure(ledger, intent.group, told, now)
             bound = 1 if outcome.lasting else self._of.settings.max_launch_failures
-            failures.give_up_if_hopeless(ledger, intent.group, bound=bound)
+            if not outcome.full:
+                failures.give_up_if_hopeless(ledger, intent.group, bound=bound)
         await self._of.settle(before, ledger)
 
     async def _cancel(self, ids: Sequence[str]) -> None:

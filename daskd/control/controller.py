@@ -156,7 +156,8 @@ class Controller:
     async def _instances(self) -> set[str]:
         # by the store: a cluster whose reconciler could not load it yet has no orphans
         live = await self._store.live()
-        return {instance.id for cluster in live for instance in await self._store.instances(cluster.uid)}
+        found = [instance for cluster in live for instance in await self._store.instances(cluster.uid)]
+        return {name for instance in found for name in (instance.id, instance.handle.element)}
 
     async def check_owner(self, who: Identity, drivers: Collection[str] = ()) -> None:
         """See that clusters of that user can run here, and that the user can use these drivers.

@@ -45,6 +45,7 @@ class Observer:
         self._answered = 0
         self._nudged = asyncio.Event()
         self._failures = 0
+        self._without_news = 0
 
     def watch(self, cluster: str, handles: Mapping[str, Handle], wake: Callable[[], None], *, hurry: bool) -> None:
         """Observe these handles of a cluster from now on.
@@ -73,6 +74,7 @@ class Observer:
 
     def nudge(self) -> None:
         """Something was just done: look at once."""
+        self._without_news = 0
         self._nudged.set()
 
     @property
@@ -98,7 +100,10 @@ class Observer:
 
     async def _rest(self) -> None:
         capabilities = self._site.capabilities
-        pause = capabilities.poll_min_s if self._hurried else capabilities.poll_quiet_s
+        pause = capabilities.poll_quiet_s
+        if self._hurried:
+            grown = capabilities.poll_min_s * capabilities.poll_growth ** min(self._without_news, 100)
+            pause = min(pause, grown)
         if self._failures:
             pause = max(pause, delay(self._failures, "observe"))
         try:
@@ -138,6 +143,7 @@ class Observer:
         self._begun = snapshot.begun
         seen = {observation.handle.id: observation for observation in snapshot.seen}
         changed = {key for key, observation in seen.items() if self._seen.get(key) != observation}
+        self._without_news = 0 if changed else self._without_news + 1
         self._seen = seen
         for cluster, known in self._known.items():
             if not changed.isdisjoint(known):

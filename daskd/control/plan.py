@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from daskd.drivers.protocol import Wait
 from daskd.model.adaptive import Instance as Candidate
 from daskd.model.adaptive import InstanceState, WorkerRow
 from daskd.model.cluster import Instance, Record, State
@@ -23,6 +24,9 @@ FORCE_AFTER = 10.0
 FORCE_EVERY = 300.0
 ASK_EVERY = 10.0
 REFUSED_FOR = 30.0
+HOPELESS_FOR = 60.0
+"""What will never run is ended after so long: a system may say so for a moment, as while its nodes come up."""
+
 NODES_FIRST = 3.0
 """A cluster's scheduler is asked to end when its nodes have ended, or after so long."""
 
@@ -181,7 +185,7 @@ def _group(view: View, spec: WorkerGroupSpec, chosen: Chosen, now: float) -> Ite
     active = [node for node in nodes if node.retiring is None and node.stopping is None]
     yield from _retiring(view, nodes, now)
     yield from _given_up(view, active)
-    overdue = _never_joined(view, active, now)
+    overdue = _never_joined(view, active, now) | _hopeless(view, active, now)
     for key, words in overdue.items():
         yield Terminate((key,), fault=words)
     need = -(-group.desired // spec.workers_per_node)
@@ -249,13 +253,25 @@ def _never_joined(view: View, active: list[Instance], now: float) -> dict[str, s
     bound = view.settings.join_timeout + JOIN_PATIENCE
     overdue = {}
     for node in active:
-        since = max(node.launched or now, view.cluster.scheduler.started)
+        since = max(node.launched or now, view.cluster.scheduler.started, node.started or 0.0)
         # one that is starting and has a process hangs before our code can say anything
         runs = node.state is State.RUNNING or (node.state is State.STARTING and node.pid is not None)
         if node.joined is None and runs and now - since >= bound:
             where = f" on {node.host}" if node.host else ""
             overdue[node.id] = f"running{where} for {now - since:.0f} s, it has not reached the scheduler"
     return overdue
+
+
+def _hopeless(view: View, active: list[Instance], now: float) -> dict[str, str]:
+    """Nodes that wait for what will never be, with their system's words."""
+    seen = {node.id: view.observations[node.id] for node in active if node.id in view.observations}
+    return {
+        key: observation.words
+        for key, observation in seen.items()
+        if observation.wait is Wait.HOPELESS
+        and observation.waiting is not None
+        and now - observation.waiting >= HOPELESS_FOR
+    }
 
 
 def candidate(node: Instance, view: View) -> Candidate:

@@ -156,7 +156,7 @@ class Reconciler:
         if cluster.ended is not None:
             await self._acts.clean_up(cluster)
             return True, 0.0
-        plan = decide(dataclasses.replace(self.sight(cluster), listings=view.listings, hub=view.hub), chosen, now)
+        plan = decide(self._after(view, cluster), chosen, now)
         try:
             for action in plan.actions:
                 await self._acts.perform(cluster, action)
@@ -196,6 +196,12 @@ class Reconciler:
             refused=self.refused,
             forced=self.forced,
             asked=self.asked,
+        )
+
+    def _after(self, view: View, cluster: Cluster) -> View:
+        """What a pass saw, when its record has been persisted."""
+        return dataclasses.replace(
+            self.sight(cluster), observations=view.observations, listings=view.listings, hub=view.hub
         )
 
     def sight(self, cluster: Cluster) -> View:

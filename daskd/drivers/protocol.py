@@ -29,6 +29,22 @@ class Result(str, enum.Enum):
     GONE = "gone"
 
 
+class Wait(str, enum.Enum):
+    """What an instance that is queued or starting waits for.
+
+    `HOPELESS`: it will never run as it was asked for. `HELD` and `LIMIT`: till somebody, or something of the owner's,
+    makes way.
+    """
+
+    RESOURCES = "resources"
+    PRIORITY = "priority"
+    LIMIT = "limit"
+    HELD = "held"
+    LATER = "later"
+    PREPARING = "preparing"
+    HOPELESS = "hopeless"
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a site can do; the core reads this and never asks for types.
@@ -43,10 +59,15 @@ class Capabilities:
         What a complete listing lacks has ended.
     poll_min_s, poll_quiet_s
         Seconds between two observations while something is young or ending, and otherwise.
+    poll_growth
+        By which factor the pause grows, up to `poll_quiet_s`, with each observation of young things that shows no
+        news: jobs may wait for days.
     start_s
         Stated start time of an instance in seconds, until some were measured.
     live_logs
         Logs can be read while the instance runs.
+    needs_address
+        Nodes are told the scheduler's address at their launch: they can't read its report.
     """
 
     repeat_safe: bool
@@ -56,6 +77,8 @@ class Capabilities:
     poll_quiet_s: float
     start_s: float
     live_logs: bool = True
+    poll_growth: float = 1.0
+    needs_address: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +163,21 @@ class RuntimeSettings:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The answer for one handle; `lasting`: the same request will be refused again."""
+    """The answer for one handle.
+
+    Attributes
+    ----------
+    lasting
+        The same request will be refused again.
+    full
+        It was refused for want of room, of which there may be some later: however often, the cluster has not failed.
+    """
 
     handle: Handle
     result: Result
     words: str = ""
     lasting: bool = False
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +199,10 @@ class Observation:
     ----------
     goodbye
         Who told a scheduler to end, if somebody did.
+    wait, waiting
+        What it waits for, and since when.
+    expected_end
+        When its time is over.
     """
 
     handle: Handle
@@ -179,6 +215,9 @@ class Observation:
     started: float | None = None
     ended: float | None = None
     goodbye: str = ""
+    wait: Wait | None = None
+    waiting: float | None = None
+    expected_end: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,11 @@ class Handle:
     announce: str
     data: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def element(self) -> str:
+        """What a system that launches many at once under one name calls it: `name.index`; for others the id."""
+        return str(self.data.get("element", self.id))
+
 
 @dataclass(frozen=True, slots=True)
 class Instance:
@@ -125,6 +130,8 @@ class Instance:
         Since when the driver was last asked to end it; None: it was not.
     words
         What the system says of it.
+    started
+        When its system began to run it, unix seconds: jobs may wait long after their launch.
     """
 
     id: str
@@ -146,6 +153,7 @@ class Instance:
     host: str = ""
     pid: int | None = None
     words: str = ""
+    started: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -518,6 +518,10 @@ def take_lock(directory: str) -> bool:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        # some file systems of clusters have no locks: there the records below must do
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
     # supervisor.json without a lock: another supervisor was killed. The instance ran once, and once is all.
     return not any(os.path.exists(os.path.join(directory, name)) for name in ("end.json", "supervisor.json"))
 

@@ -122,7 +122,7 @@ async def test_an_end_reaches_the_runtime_as_a_request(harness: Harness) -> None
     """It ends in order, exits 0 and says so in its log; asking again is harmless."""
     site = await harness.open()
     handles = await harness.bench.launch(site, harness.bench.batch(1, harness.group()))
-    await all_in(site, handles, State.RUNNING)
+    await until(lambda: len(harness.bench.workers) == 1, "it has joined")
     for _ in range(2):
         [outcome] = await site.terminate(handles)
         assert outcome.result in (Result.ACCEPTED, Result.GONE)
@@ -165,7 +165,7 @@ async def test_another_daemons_work_is_untouched(harness: Harness) -> None:
     snapshot = await other.observe([], deep=True)
     assert snapshot.complete
     mine = await (await harness.open()).observe([], deep=True)
-    assert [stray.id for stray in mine.strays] == [handles[0].id]
+    assert [stray.element for stray in mine.strays] == [handles[0].element]
     assert (await site.terminate(mine.strays))[0].result is Result.ACCEPTED
     await all_in(site, handles, State.ENDED)
 

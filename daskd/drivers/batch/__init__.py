@@ -1,0 +1,5 @@
+"""Nodes as jobs of a batch system: one core, and a module for what differs from system to system."""
+
+from .slurm_driver import SlurmDriver
+
+__all__ = ["SlurmDriver"]

@@ -1,0 +1,144 @@
+"""Pure: what an instance is called at its batch system, in its handle."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping
+
+from daskd.drivers.local import observe
+from daskd.drivers.local.records import Facts
+from daskd.drivers.protocol import Observation
+from daskd.model.cluster import Cause, Handle, State
+from daskd.model.names import is_instance_id
+
+from .system import REST, Row
+
+HANDLE_VERSION = 1
+
+Element = tuple[str, int]
+"""Name of the jobs, and index."""
+
+_MARKED = re.compile(r"(?:.*-)?(d[a-z2-7]{13})", re.ASCII)
+
+
+def handle_of(driver: str, instance: str, element: Element, cluster: str, folder: str, now: float) -> Handle:
+    """What finds an instance later.
+
+    Parameters
+    ----------
+    folder
+        The cluster's, of its owner.
+    now
+        Unix seconds: who remembers what is no longer listed is asked from then on.
+    """
+    name, index = element
+    data = {
+        "cluster": cluster,
+        "name": name,
+        "index": index,
+        "element": f"{name}.{index}",
+        "folder": folder,
+        "prepared": now,
+    }
+    return Handle(driver=driver, version=HANDLE_VERSION, id=instance, announce=instance, data=data)
+
+
+def element_of(handle: Handle) -> Element:
+    """Name and index."""
+    return str(handle.data["name"]), int(handle.data["index"])
+
+
+def with_job(handle: Handle, job: str) -> Handle:
+    """The handle with the system's own id."""
+    return dataclasses.replace(handle, data={**handle.data, "job": job})
+
+
+def batch_of(name: str) -> str | None:
+    """The batch's id within a job's name; None for what is none of daskd's."""
+    match = _MARKED.fullmatch(name)
+    return match[1] if match is not None and is_instance_id(match[1]) else None
+
+
+def of_rest(handle: Handle, listed: Mapping[Element, Row]) -> Row | None:
+    """The row of those of its array that ended before they began, where it is one of them."""
+    name, index = element_of(handle)
+    rest = listed.get((name, REST))
+    if rest is None or rest.state is not State.ENDED or (name, index) in listed:
+        return None
+    return dataclasses.replace(rest, index=index)
+
+
+def by_element(rows: Iterable[Row]) -> dict[Element, Row]:
+    """Rows by name and index; where there are several, what lives, then what came last."""
+    found: dict[Element, Row] = {}
+    for row in rows:
+        key = (row.name, row.index)
+        before = found.get(key)
+        if before is None or row.state is not State.ENDED or before.state is State.ENDED:
+            found[key] = row
+    return found
+
+
+def strays(driver: str, rows: Iterable[Row], known: Iterable[Handle], state_id: str) -> tuple[Handle, ...]:
+    """What bears this daemon's mark, lives, and was not asked about; its id is its element's name."""
+    asked = {element_of(handle) for handle in known}
+    found = []
+    for row in rows:
+        batch = batch_of(row.name)
+        if batch is None or batch[1:6] != state_id or (row.name, row.index) in asked or row.state is State.ENDED:
+            continue
+        name = f"{row.name}.{row.index}"
+        stray = handle_of(driver, name, (row.name, row.index), "", "", 0.0)
+        found.append(with_job(stray, row.job))
+    return tuple(found)
+
+
+def observed(handle: Handle, row: Row, record: Mapping[str, object] | None, now: float) -> Observation:
+    """One instance by its row, and, once it has ended, by what its supervisor wrote down.
+
+    Parameters
+    ----------
+    record
+        The documents `end` and `report`.
+    """
+    seen = Observation(
+        handle,
+        row.state,
+        row.words,
+        row.end,
+        host=row.host,
+        started=now - row.used if row.state is State.RUNNING and row.used is not None else None,
+        wait=row.wait,
+        expected_end=now + row.left if row.state is State.RUNNING and row.left is not None else None,
+    )
+    if row.state is not State.ENDED or row.end is None:
+        return seen
+    left = recorded(handle, record)
+    if left is None:
+        return seen
+    # why the system ended it is the system's to say; how it ended by itself, its supervisor's
+    by_itself = row.end.cause in (Cause.EXITED, Cause.SIGNAL) and left.end is not None
+    return dataclasses.replace(
+        seen,
+        end=left.end if by_itself else row.end,
+        words=left.words if by_itself else row.words,
+        report=left.report,
+        ended=left.ended,
+    )
+
+
+def recorded(handle: Handle, record: Mapping[str, object] | None) -> Observation | None:
+    """An end by the supervisor's own record; None where there is none. Of a report alone comes an unknown state."""
+    if record is None:
+        return None
+    end, report = record.get("end"), record.get("report")
+    facts = Facts(
+        launched=True,
+        report=report if isinstance(report, dict) else None,
+        end=end if isinstance(end, dict) else None,
+    )
+    if facts.end is None and facts.report is None:
+        return None
+    seen = observe.observation(handle, facts, host="")
+    return seen if facts.end is not None else dataclasses.replace(seen, state=State.UNKNOWN, end=None)

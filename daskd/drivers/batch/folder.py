@@ -1,0 +1,131 @@
+"""What the owner does with files: make the folders that jobs need, read what they left, remove it.
+
+A daemon that is root never opens a path that an owner can change: it sends this file, with those of the local driver
+that it imports, to a Python that runs as the owner (`files.py`). Standard library alone. Answers are plain data.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ..local import logs
+from ..local.files import ClusterFiles, read_document
+
+MOST_LOG_CHUNKS = 4
+_BLOCK = 256 * 1024
+
+
+class Refusal(Exception):
+    """The folder can't be used; the text says why and what to do."""
+
+
+def make(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Make a cluster's folder, which its owner alone can enter.
+
+    Raises
+    ------
+    Refusal
+        When it can't be made, or others could write above it.
+    """
+    root, files = Path(request["root"]), ClusterFiles(Path(request["folder"]))
+    mend = "name another by the option `log_directory`"
+    try:
+        (files.folder / "instances").mkdir(mode=0o700, parents=True, exist_ok=True)
+        (files.folder / "jobs").mkdir(mode=0o700, exist_ok=True)
+        for folder in (root, files.folder):
+            found = os.lstat(folder)
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+                raise Refusal(f"{folder} is not a folder that its user alone can write: {mend}")
+        files.folder.chmod(0o700)
+    except OSError as error:
+        raise Refusal(f"{files.folder} can't be made: {error.strerror}: {mend}") from error
+    return {}
+
+
+def records(request: Mapping[str, Any]) -> dict[str, Any]:
+    """What instances left of themselves: by id, the end record and the report, None where there is none."""
+    return {
+        name: {
+            "end": read_document(Path(folder) / "instances" / name / "end.json"),
+            "report": read_document(Path(folder) / "instances" / name / "report.json"),
+        }
+        for name, folder in request["instances"].items()
+    }
+
+
+def read_log(request: Mapping[str, Any]) -> dict[str, Any]:
+    """What was logged after the cursor: first what the job printed before its supervisor, then the instance's log."""
+    folder = Path(request["folder"])
+    printed, _, cursor = str(request["cursor"]).partition("|")
+    offset = int(printed) if printed.isdigit() else 0
+    chunks: list[Any] = []
+    lines, offset = _printed(folder / "jobs" / request["output"], offset)
+    if lines:
+        chunks.append([lines, f"{offset}|{cursor}"])
+    found = logs.read(folder / "instances" / request["id"], cursor)
+    for _, (logged, after) in zip(range(MOST_LOG_CHUNKS), found):  # noqa: B905 - bounded by the first
+        chunks.append([logged, f"{offset}|{after}"])
+    return {"chunks": chunks}
+
+
+def _printed(path: Path, offset: int) -> tuple[list[tuple[float, str]], int]:
+    """Whole lines of a plain file after an offset, all at the time of its last change, and the offset after them."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return [], offset
+    with os.fdopen(descriptor, "rb") as file:
+        when = os.fstat(descriptor).st_mtime
+        file.seek(offset)
+        block = file.read(_BLOCK)
+    whole = block[: block.rfind(b"\n") + 1] or (block if len(block) == _BLOCK else b"")
+    return [(when, line.decode("utf-8", "replace")) for line in whole.splitlines()], offset + len(whole)
+
+
+def unstage(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Remove a cluster's keys and code; logs and end records stay."""
+    files = ClusterFiles(Path(request["folder"]))
+    files.unstage()
+    for folder in files.folder.glob("instances/*"):
+        for name in ("spec.json", "launch.json"):  # they hold the request's environment
+            (folder / name).unlink(missing_ok=True)
+    return {}
+
+
+def forget(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Remove all that is left of a cluster, and what its removal leaves empty."""
+    folder = Path(request["folder"])
+    ClusterFiles(folder).forget()
+    with suppress(OSError):  # not empty: another cluster's, another daemon's
+        for above in list(folder.parents)[: len(folder.parents) - len(Path(request["root"]).parents)]:
+            above.rmdir()
+    return {}
+
+
+VERBS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    "make": make,
+    "records": records,
+    "read_log": read_log,
+    "unstage": unstage,
+    "forget": forget,
+}
+
+
+def main(request: Mapping[str, Any]) -> None:
+    """Answer one request on standard output."""
+    os.umask(0o077)
+    try:
+        answer: dict[str, Any] = {"answer": VERBS[request["verb"]](request)}
+    except Refusal as refusal:
+        answer = {"refused": str(refusal)}
+    # JSON can hold halves of characters, which nothing else takes
+    text = json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace")
+    sys.stdout.buffer.write(text)
+    sys.stdout.buffer.flush()

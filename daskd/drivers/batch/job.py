@@ -1,0 +1,152 @@
+"""What a job does on its node: unpack what came along, and be the supervisor of one instance.
+
+The job's script carries this file, with those of the local driver that it imports (`script.py`), for nothing of daskd
+is installed there. Standard library alone. A cluster's folder looks as on the daemon's own machine; it lies where all
+nodes see it, so what several unpack at once appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import io
+import json
+import os
+import pwd
+import shutil
+import socket
+import struct
+import sys
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..local.files import ClusterFiles, read_document, write_private
+from ..local.process import MARK, STATE_MARK
+from ..local.variables import built
+
+EXIT_FAILED = 1
+_SIOCGIFADDR = 0x8915
+
+
+def place(folder: Path, content: Mapping[str, bytes], instance: str) -> None:
+    """Make a folder of private files, unless another job has; the instance's id makes the name before it unique."""
+    if folder.exists():
+        return
+    unfinished = folder.with_name(f".{folder.name}.{instance}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    for name, data in content.items():
+        path = unfinished / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(path, data)
+    try:
+        unfinished.rename(folder)
+    except OSError:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if not folder.exists():
+            raise
+
+
+def unzipped(code: bytes) -> dict[str, bytes]:
+    """The runtime's files, by their place below the folder that Python's search path names."""
+    with zipfile.ZipFile(io.BytesIO(code)) as archive:
+        return {f"daskd_runtime/{name}": archive.read(name) for name in archive.namelist()}
+
+
+def memory_of_node() -> int:
+    """Bytes of the node's memory that this job may use."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    granted = os.environ.get("SLURM_MEM_PER_NODE", "")
+    return min(total, int(granted) << 20) if granted.isdigit() and int(granted) else total
+
+
+def memory_limit(request: Mapping[str, Any]) -> int:
+    """Bytes of each worker; "auto": its share of what the job was granted."""
+    asked = request["spec"]["memory_limit"]
+    return int(asked) if asked != "auto" else memory_of_node() // max(1, len(request["members"][0]["workers"]))
+
+
+def address_of(interface: str) -> str:
+    """The IPv4 address of a network interface; what names none is an address, or a host's name, itself.
+
+    Raises
+    ------
+    OSError
+        When the interface has no address.
+    """
+    if interface not in (name for _, name in socket.if_nameindex()):
+        return interface
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        asked = struct.pack("256s", interface.encode()[:15])
+        return socket.inet_ntoa(fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, asked)[20:24])
+
+
+def spec_of(files: ClusterFiles, request: Mapping[str, Any], member: Mapping[str, Any]) -> dict[str, Any]:
+    """What the node is told: what the daemon said, and what is decided here."""
+    tls = {"ca": "ca.pem", "cert": "worker.pem", "key": "worker.key"}
+    spec = {**request["spec"], "instance": member["id"], "memory_limit": memory_limit(request)}
+    spec["tls"] = {name: str(files.tls / file) for name, file in tls.items()}
+    spec["workers"] = [{"name": name} for name in member["workers"]]
+    spec["local_directory"] = spec["local_directory"] or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - private below
+    spec["host"] = address_of(spec["host"]) if spec["host"] else None
+    return spec
+
+
+def environment_of(files: ClusterFiles, request: Mapping[str, Any], instance: str) -> dict[str, str]:
+    """The job's environment, which prologue and modules made, then what was asked for."""
+    who = pwd.getpwuid(os.geteuid())
+    python = Path(sys.executable)
+    path = f"{python.parent}:{os.environ.get('PATH', os.defpath)}"
+    given = {**os.environ, "PATH": path, **request["environment"]}
+    search = [str(files.runtime), *request["import_path"]]
+    env = built(who.pw_name, who.pw_dir, who.pw_shell or "/bin/sh", str(python), given, search)
+    return env | {MARK: instance, STATE_MARK: request["state"]}
+
+
+def furnish(files: ClusterFiles, request: Mapping[str, Any], member: Mapping[str, Any]) -> Path:
+    """Write all that the instance needs; its folder."""
+    instance = member["id"]
+    folder = files.instance(instance)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    place(files.runtime, unzipped(base64.b64decode(request["code"])), instance)
+    place(files.tls, {name: base64.b64decode(data) for name, data in request["secret"].items()}, instance)
+    launch = {
+        **request["launch"],
+        "instance": instance,
+        "argv": [sys.executable, "-m", "daskd_runtime", "node", str(folder)],
+        "cwd": request["cwd"] if request["cwd"] and os.path.isdir(request["cwd"]) else os.path.expanduser("~"),
+        "env": environment_of(files, request, instance),
+    }
+    write_private(folder / "spec.json", json.dumps(spec_of(files, request, member)).encode())
+    write_private(folder / "launch.json", json.dumps(launch).encode())
+    return folder
+
+
+def exit_code(folder: Path) -> int:
+    """How the instance ended, as a shell would say it: the system's own records are to tell it, too."""
+    end = read_document(folder / "end.json") or {}
+    code, signum = end.get("code"), end.get("signal")
+    if isinstance(signum, int):
+        return 128 + signum
+    return code if isinstance(code, int) else EXIT_FAILED
+
+
+def main(request: Mapping[str, Any]) -> None:
+    """Run the instance of this job to its end; the first argument is its index in the batch."""
+    member = request["members"][int(sys.argv[1])]
+    files = ClusterFiles(Path(request["folder"]))
+    umask = os.umask(0o077)
+    try:
+        folder = furnish(files, request, member)
+    except OSError as error:
+        sys.stderr.write(f"daskd: {files.folder} can't be used on {socket.gethostname()}: {error}\n")
+        sys.exit(EXIT_FAILED)
+    # users' files get the mode that users expect
+    os.umask(umask)
+    sys.path.insert(0, str(files.runtime))
+    from daskd_runtime import supervisor  # type: ignore[import-not-found]
+
+    # the very process that the system started: what it signals or ends is the supervisor
+    code = supervisor.run(str(folder), -1)
+    sys.exit(code or exit_code(folder))

@@ -1,0 +1,102 @@
+"""Pure: the script of a batch. It carries all that its jobs need, for the nodes have nothing of daskd."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from daskd.drivers import payload
+from daskd.drivers.node_spec import node_spec
+from daskd.drivers.protocol import Batch, Member
+from daskd.model.spec import WorkerGroupSpec
+
+from .options import BatchOptions
+
+MOST_BYTES = 4 << 20
+"""Slurm takes no larger script."""
+
+EXIT_NO_PYTHON = 81
+_END = "DASKD_END"
+_MODULES = (("local", "files"), ("local", "process"), ("local", "variables"), ("batch", "job"))
+
+
+def pythons(batch: Batch, group: WorkerGroupSpec) -> list[str]:
+    """Interpreters, the first that the node has being taken: the group's, else the cluster's or any."""
+    if group.python:
+        return [group.python]
+    return list(dict.fromkeys([batch.spec.python or sys.executable, "python3"]))
+
+
+def script_of(options: BatchOptions, directives: Sequence[str], body: str) -> str:
+    """Header and body; lines of the header that the user wants left out are."""
+    kept = [line for line in directives if not any(text in line for text in options.job_directives_skip)]
+    return "\n".join([options.shebang, *kept, "", body])
+
+
+def body_of(
+    batch: Batch,
+    group: WorkerGroupSpec,
+    options: BatchOptions,
+    members: Sequence[Member],
+    index: str,
+    files: Mapping[str, Any],
+) -> str:
+    """The shell's part: prologue, and a Python that becomes the supervisor.
+
+    Parameters
+    ----------
+    index
+        The shell's expression for a job's index.
+    files
+        `folder`, `secret` and `state`, as the job is told.
+    """
+    cwd = group.cwd or batch.spec.cwd
+    candidates = " ".join(shlex.quote(python) for python in pythons(batch, group))
+    lines = [
+        f"cd {shlex.quote(cwd)} 2>/dev/null || cd || cd /" if cwd else "cd || cd /",
+        *group.prologue,
+        f"for daskd_python in {candidates}; do",
+        '    command -v "$daskd_python" >/dev/null 2>&1 && break',
+        "done",
+        'command -v "$daskd_python" >/dev/null 2>&1 || {',
+        f'    echo "daskd: this node has no Python: none of" {shlex.quote(candidates)} >&2',
+        f"    exit {EXIT_NO_PYTHON}",
+        "}",
+        # one process from here on: what the system signals is the supervisor
+        f"exec \"$daskd_python\" -I -S -c {shlex.quote(payload.LOADER)} {index} <<'{_END}'",
+        payload.packed(_MODULES, request_of(batch, group, options, members, files)) + _END,
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def request_of(
+    batch: Batch,
+    group: WorkerGroupSpec,
+    options: BatchOptions,
+    members: Sequence[Member],
+    files: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What `job.main` is told."""
+    settings = batch.runtime
+    runtime = payload.runtime()
+    # a node needs no key of the scheduler
+    secret = {name: payload.text_of(data) for name, data in files["secret"].items() if not name.startswith("scheduler")}
+    return {
+        "folder": files["folder"],
+        "state": files["state"],
+        "code": payload.text_of(runtime.code),
+        "secret": secret,
+        "cwd": group.cwd or batch.spec.cwd,
+        "environment": batch.spec.environment | group.environment,
+        "import_path": list(batch.spec.import_path),
+        "launch": {
+            "version": 1,
+            "log": {"max_bytes": settings.log_max_bytes, "files": settings.log_files},
+            "grace": settings.grace,
+        },
+        "spec": node_spec(batch) | {"host": options.interface},
+        "members": [{"id": member.id, "workers": list(member.workers)} for member in members],
+    }

@@ -1,0 +1,370 @@
+"""A batch system as one user uses it."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+from pydantic import TypeAdapter, ValidationError
+
+from daskd.drivers.protocol import (
+    Batch,
+    Capabilities,
+    Health,
+    LogChunk,
+    Observation,
+    Outcome,
+    Payload,
+    Result,
+    Snapshot,
+    Surroundings,
+)
+from daskd.model.cluster import Cause, End, Handle, State
+from daskd.model.identity import Identity
+from daskd.model.names import new_instance_id
+
+from . import elements
+from .doubts import Doubts
+from .elements import Element, element_of
+from .files import Files
+from .folder import Refusal
+from .options import BatchOptions, BatchSettings
+from .roots import Roots
+from .runner import NotRun, Runner, Unanswered
+from .script import MOST_BYTES, body_of, script_of
+from .steady import Steady
+from .system import Declined, Row, Submitted, System, Unreadable
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
+
+START_S = 10.0
+SETTLE_S = 30.0
+MOST_NAMES = 200
+"""More are named in several commands, for a command line is bounded."""
+
+QUIET_S = 1.0
+"""A log that held nothing new is not looked at again sooner."""
+
+_CHUNKS = TypeAdapter(list[tuple[tuple[tuple[float, str], ...], str]])
+
+
+class BatchSite:
+    """Jobs of one user, a node each.
+
+    Parameters
+    ----------
+    options
+        The driver's model of what a group may ask.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        options: type[BatchOptions],
+        who: Identity,
+        surroundings: Surroundings,
+        settings: BatchSettings,
+        runner: Runner,
+    ) -> None:
+        self.capabilities = Capabilities(
+            repeat_safe=False,
+            settle_s=SETTLE_S,
+            absence_is_end=False,
+            poll_min_s=min(settings.poll_min, settings.poll),
+            poll_quiet_s=settings.poll,
+            poll_growth=1.3,
+            start_s=START_S,
+            needs_address=True,
+        )
+        self._system = system
+        self._options = options
+        self._who = who
+        self._where = surroundings
+        self._settings = settings
+        self._runner = runner
+        self._files = Files(who, runner)
+        self._roots = Roots(surroundings.state_dir / system.name / str(who.uid))
+        self._secrets: dict[str, dict[str, bytes]] = {}
+        self._doubts = Doubts()
+        self._steady = Steady()
+        self._cancelled: set[Element] = set()
+        self._quiet: dict[tuple[str, str], float] = {}
+
+    def _root(self, options: BatchOptions) -> str:
+        directory = options.log_directory or self._settings.log_directory
+        return f"{self._who.home}/{directory[2:]}" if directory.startswith("~/") else directory
+
+    def _folder(self, root: str, cluster: str) -> str:
+        return str(Path(root, self._where.state_id, self._system.name, "clusters", cluster))
+
+    async def check(self) -> Health:
+        """Whether the user's jobs can be listed."""
+        try:
+            await self._list()
+        except (NotRun, Unanswered, Unreadable) as error:
+            return Health(False, f"{self._system.name} can't be used as {self._who.name}: {error}")
+        return Health(True)
+
+    async def stage(self, payload: Payload) -> None:
+        """Kept for the launches, whose scripts take it along."""
+        self._secrets[payload.cluster] = dict(payload.secret)
+
+    async def prepare(self, batch: Batch) -> list[Handle]:
+        """A name for each array, and an index for each member."""
+        group = batch.group
+        options = self._options.model_validate(group.options) if group else self._options()
+        folder = self._folder(self._root(options), batch.cluster)
+        prefix = f"{options.job_name}-" if options.job_name else ""
+        handles, now, most = [], time.time(), self._settings.array_max
+        for first in range(0, len(batch.members), most):
+            name = prefix + new_instance_id(self._where.state_id)
+            for index, member in enumerate(batch.members[first : first + most]):
+                element = (name, index)
+                handles.append(elements.handle_of(self._system.name, member.id, element, batch.cluster, folder, now))
+        return handles
+
+    async def launch(self, batch: Batch, handles: Sequence[Handle]) -> list[Outcome]:
+        """One array for all members of a name, submitted once."""
+        refusal = await self._ready(batch)
+        if refusal:
+            return [Outcome(handle, Result.REFUSED, refusal) for handle in handles]
+        outcomes: list[Outcome] = []
+        by_name: dict[str, list[Handle]] = {}
+        for handle in handles:
+            by_name.setdefault(element_of(handle)[0], []).append(handle)
+        for name, some in by_name.items():
+            outcomes += await self._submit(batch, name, some)
+        self._doubts.clear(handle.id for handle in handles)
+        return outcomes
+
+    async def _ready(self, batch: Batch) -> str:
+        """Make what the jobs need; why that can't be, else an empty text. Nothing was submitted then."""
+        if batch.group is None:
+            return f"the {self._system.name} driver runs workers: a scheduler is the local driver's"
+        if not batch.address:
+            return "the scheduler has not said where it is yet"
+        root = self._root(self._options.model_validate(batch.group.options))
+        try:
+            await asyncio.to_thread(self._roots.add, batch.cluster, [root])
+            await self._files.ask("make", root=root, folder=self._folder(root, batch.cluster))
+        except (Refusal, OSError) as error:
+            return str(error)
+        return ""
+
+    async def _submit(self, batch: Batch, name: str, handles: Sequence[Handle]) -> list[Outcome]:
+        script = await asyncio.to_thread(self._script, batch, handles)
+        if len(script) > MOST_BYTES:
+            words = f"its script has {len(script)} bytes, and at most {MOST_BYTES} are taken: set fewer variables"
+            return [Outcome(handle, Result.REFUSED, words, lasting=True) for handle in handles]
+        command = self._system.submit(name, len(handles), f"{handles[0].data['folder']}/jobs")
+        try:
+            done = await self._runner.run(command, script, timeout=self._settings.timeout, dies_with_daemon=True)
+        except NotRun as error:
+            return [Outcome(handle, Result.REFUSED, str(error)) for handle in handles]
+        except Unanswered as error:
+            return [Outcome(handle, Result.UNSURE, str(error)) for handle in handles]
+        answer = self._system.submitted(done)
+        if isinstance(answer, Submitted):
+            return [Outcome(elements.with_job(handle, answer.job), Result.ACCEPTED) for handle in handles]
+        if isinstance(answer, Declined):
+            full = not answer.lasting
+            return [Outcome(handle, Result.REFUSED, answer.words, answer.lasting, full) for handle in handles]
+        return [Outcome(handle, Result.UNSURE, done.words) for handle in handles]
+
+    def _script(self, batch: Batch, handles: Sequence[Handle]) -> bytes:
+        group = batch.group
+        assert group is not None
+        options = self._options.model_validate(group.options)
+        ids = {handle.id for handle in handles}
+        members = [member for member in batch.members if member.id in ids]
+        files = {
+            "folder": handles[0].data["folder"],
+            "state": self._where.state_id,
+            "secret": self._secrets.get(batch.cluster, {}),
+        }
+        body = body_of(batch, group, options, members, self._system.index_variable, files)
+        return script_of(options, self._system.directives(group, options), body).encode()
+
+    async def _list(self) -> list[Row]:
+        listing = self._system.listing(self._who.name if self._who.is_known else str(self._who.uid))
+        return self._system.listed(await self._runner.run(listing, timeout=self._settings.timeout))
+
+    async def observe(self, known: Sequence[Handle], deep: bool = False) -> Snapshot:
+        """One listing of all the user's jobs; when deep, whoever remembers is asked of what it lacks."""
+        begun = time.time()
+        try:
+            rows = await self._list()
+        except (NotRun, Unanswered, Unreadable) as error:
+            return Snapshot(begun, False, (), words=str(error))
+        listed = self._with_cancelled(elements.by_element(rows), known)
+        over = [h for h in known if (row := listed.get(element_of(h))) is None or row.state is State.ENDED]
+        records = await self._records(over)
+        # a supervisor's own record tells of an end as well as any
+        missing = [h for h in over if element_of(h) not in listed and not records.get(h.id, {}).get("end")]
+        asked = False
+        if deep and missing:
+            asked, past = await self._remembered(missing, begun)
+            listed |= past
+        now = time.time()
+        seen = [
+            self._observation(handle, listed.get(element_of(handle)), records.get(handle.id), now) for handle in known
+        ]
+        absent = {handle.id for handle in missing if element_of(handle) not in listed}
+        uncertain = {one.handle.id for one in seen if one.end is not None and not one.end.certain}
+        self._doubts.listed(absent | uncertain, begun, deep=asked or not absent)
+        settled = [self._settled(one, now) for one in seen]
+        strays = elements.strays(self._system.name, rows, known, self._where.state_id) if deep else ()
+        return Snapshot(begun, True, tuple(self._steady.kept(settled, now)), strays)
+
+    def _observation(
+        self, handle: Handle, row: Row | None, record: Mapping[str, Any] | None, now: float
+    ) -> Observation:
+        if row is not None:
+            return elements.observed(handle, row, record, now)
+        left = elements.recorded(handle, record)
+        if left is not None and left.end is not None:
+            return left
+        return Observation(handle, State.UNKNOWN, f"{self._system.name} does not list it")
+
+    def _settled(self, seen: Observation, now: float) -> Observation:
+        """What was in doubt for long enough has ended."""
+        if not self._doubts.is_settled(seen.handle.id, now):
+            return seen
+        if seen.end is not None:
+            return dataclasses.replace(seen, end=dataclasses.replace(seen.end, certain=True))
+        words = f"{self._system.name} has not listed it for a minute, and nobody remembers it"
+        return Observation(seen.handle, State.ENDED, words, End(Cause.VANISHED, words=words))
+
+    async def _records(self, handles: Sequence[Handle]) -> dict[str, dict[str, Any]]:
+        folders = {handle.id: str(handle.data["folder"]) for handle in handles}
+        if not folders:
+            return {}
+        try:
+            answer = await self._files.ask("records", instances=folders)
+        except (Refusal, OSError) as error:
+            log.warning("the records of ended jobs could not be read", user=self._who.name, error=str(error))
+            return {}
+        # it may be a process of the owner's that answered
+        return {key: record for key, record in answer.items() if isinstance(record, dict)}
+
+    async def _remembered(self, handles: Sequence[Handle], now: float) -> tuple[bool, dict[Element, Row]]:
+        """Whether it could be asked who remembers, and what of these has ended by that word."""
+        names = sorted({element_of(handle)[0] for handle in handles})
+        since = now - min(float(handle.data["prepared"]) for handle in handles)
+        rows: list[Row] = []
+        for first in range(0, len(names), MOST_NAMES):
+            command = self._system.history(names[first : first + MOST_NAMES], max(0.0, since))
+            if command is None:
+                return True, {}
+            try:
+                done = await self._runner.run(command, timeout=self._settings.timeout)
+                rows += self._system.remembered(done)
+            except NotRun:
+                return True, {}  # this site has nobody who does
+            except (Unanswered, Unreadable) as error:
+                log.warning(
+                    "nobody tells of jobs that are no longer listed", system=self._system.name, error=str(error)
+                )
+                return False, {}
+        found = elements.by_element(rows)
+        # the memory may be behind: of what lives only the listing tells
+        return True, {element: row for element, row in found.items() if row.state is State.ENDED}
+
+    def _with_cancelled(self, listed: Mapping[Element, Row], known: Sequence[Handle]) -> dict[Element, Row]:
+        """The listing, and with it what waited when it was cancelled: of such a one there may be no trace."""
+        self._cancelled &= {element_of(handle) for handle in known}
+        words = "it was cancelled while it waited"
+        all_rows = dict(listed)
+        for handle in known:
+            element = element_of(handle)
+            if element in listed:
+                continue
+            if (row := elements.of_rest(handle, listed)) is not None:
+                all_rows[element] = row
+            elif element in self._cancelled:
+                end = End(Cause.CANCELLED, words=words)
+                all_rows[element] = Row(*element, job="", state=State.ENDED, words=words, end=end)
+        return all_rows
+
+    async def terminate(self, handles: Sequence[Handle], force: bool = False) -> list[Outcome]:
+        """TERM to what runs, whose supervisor kills after the grace; what waits is cancelled; `force`: all is."""
+        try:
+            listed = elements.by_element(await self._list())
+        except (NotRun, Unanswered, Unreadable) as error:
+            return [Outcome(handle, Result.UNSURE, str(error)) for handle in handles]
+        rows = {handle.id: listed.get(element_of(handle)) for handle in handles}
+        living = [row for row in rows.values() if row is not None and row.state is not State.ENDED]
+        waiting = [row for row in living if row.state is State.QUEUED]
+        words = await self._end(self._system.cancel, living if force else waiting)
+        if not words:
+            self._cancelled |= {(row.name, row.index) for row in waiting}
+        if not force:
+            words += await self._end(self._system.ask_to_end, [row for row in living if row.state is not State.QUEUED])
+        result = Result.UNSURE if words else Result.ACCEPTED
+        return [
+            Outcome(handle, result, words) if rows[handle.id] in living else Outcome(handle, Result.GONE)
+            for handle in handles
+        ]
+
+    async def _end(self, command: Callable[[Sequence[tuple[str, int]]], list[str]], rows: Sequence[Row]) -> str:
+        """End these jobs; why that did not work, else an empty text."""
+        said: list[str] = []
+        for first in range(0, len(rows), MOST_NAMES):
+            here = [(row.job, row.index) for row in rows[first : first + MOST_NAMES]]
+            try:
+                done = await self._runner.run(command(here), timeout=self._settings.timeout)
+                said.append(self._system.cancelled(done))
+            except (NotRun, Unanswered) as error:
+                said.append(str(error))
+        return "; ".join(dict.fromkeys(words for words in said if words))
+
+    async def logs(self, handle: Handle, cursor: str, since: float | None) -> AsyncIterator[LogChunk]:
+        """What the job printed before its supervisor was there, then the numbered files, as far as they are kept."""
+        name, index = element_of(handle)
+        output = f"{name}.{index}.out"
+        while time.monotonic() >= self._quiet.get((handle.id, cursor), 0.0):
+            try:
+                answer = await self._files.ask(
+                    "read_log", folder=handle.data["folder"], id=handle.id, output=output, cursor=cursor
+                )
+                chunks = _CHUNKS.validate_python(answer.get("chunks"))
+            except (Refusal, OSError, ValidationError) as error:
+                log.warning("a log could not be read", instance=handle.id, error=str(error))
+                return
+            for lines, cursor in chunks:
+                yield LogChunk(tuple(line for line in lines if since is None or line[0] >= since), cursor)
+            if not chunks:
+                self._hush(handle.id, cursor)
+
+    def _hush(self, instance: str, cursor: str) -> None:
+        now = time.monotonic()
+        self._quiet = {key: until for key, until in self._quiet.items() if until > now}
+        self._quiet[instance, cursor] = now + QUIET_S
+
+    def link_path(self, handle: Handle) -> None:
+        """There is none: schedulers run elsewhere."""
+        return
+
+    def dashboard_path(self, handle: Handle) -> None:
+        """There is none, either."""
+        return
+
+    async def unstage(self, cluster: str) -> None:
+        """Keys, code, and what nodes were told; logs stay."""
+        self._secrets.pop(cluster, None)
+        for root in await asyncio.to_thread(self._roots.of, cluster):
+            await self._files.ask("unstage", folder=self._folder(root, cluster))
+
+    async def forget(self, cluster: str) -> None:
+        """All that is left of a cluster, logs included."""
+        for root in await asyncio.to_thread(self._roots.of, cluster):
+            await self._files.ask("forget", root=root, folder=self._folder(root, cluster))
+        await asyncio.to_thread(self._roots.forget, cluster)
+
+    async def close(self) -> None:
+        """Nothing is held open."""

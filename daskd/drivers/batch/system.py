@@ -1,0 +1,126 @@
+"""What differs from batch system to batch system."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from daskd.drivers.protocol import Wait
+from daskd.model.cluster import End, State
+from daskd.model.spec import WorkerGroupSpec
+
+from .options import BatchOptions
+from .runner import Done
+
+REST = -1
+
+
+class Unreadable(Exception):
+    """What a command wrote is no answer to what it was asked; the text says what it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One job as its system lists it.
+
+    Attributes
+    ----------
+    name
+        As it was submitted.
+    index
+        Its place in the array; `REST`: all that are not listed apart.
+    job
+        The system's own id, by which it can be ended.
+    wait
+        What it waits for, while it is queued.
+    end
+        How it ended.
+    host
+        Where it runs or ran.
+    used, left
+        Seconds since it started, and until its time is over; None: not told.
+    """
+
+    name: str
+    index: int
+    job: str
+    state: State
+    words: str = ""
+    wait: Wait | None = None
+    end: End | None = None
+    host: str = ""
+    used: float | None = None
+    left: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """It was taken, under that id."""
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """It was surely not taken; `lasting`: the same request will be declined again, else there is no room now."""
+
+    words: str
+    lasting: bool
+
+
+class System(Protocol):
+    """One batch system. All of it is pure: commands to be run, and what their answers mean.
+
+    Attributes
+    ----------
+    name
+        The driver's.
+    index_variable
+        The shell's expression for a job's index.
+    """
+
+    name: str
+    index_variable: str
+
+    def directives(self, group: WorkerGroupSpec, options: BatchOptions) -> list[str]:
+        """The header's lines."""
+
+    def submit(self, name: str, count: int, output: str) -> list[str]:
+        """The command that takes a script on its standard input; `output` is the folder for what jobs print."""
+
+    def submitted(self, done: Done) -> Submitted | Declined | None:
+        """What became of it; None: nobody knows."""
+
+    def listing(self, user: str) -> list[str]:
+        """The command that lists all of a user's jobs, ended ones as far as they are remembered."""
+
+    def listed(self, done: Done) -> list[Row]:
+        """What it lists.
+
+        Raises
+        ------
+        Unreadable
+            When it is no whole listing.
+        """
+
+    def history(self, names: Sequence[str], since: float) -> list[str] | None:
+        """The command that tells of jobs no longer listed, submitted since so many seconds ago; None: there is none."""
+
+    def remembered(self, done: Done) -> list[Row]:
+        """What it tells.
+
+        Raises
+        ------
+        Unreadable
+            When it is no answer.
+        """
+
+    def ask_to_end(self, elements: Sequence[tuple[str, int]]) -> list[str]:
+        """The command that has jobs end in peace, by id and index: TERM to the supervisors of those that run."""
+
+    def cancel(self, elements: Sequence[tuple[str, int]]) -> list[str]:
+        """The command that ends jobs, whatever they do, and leaves others of their arrays alone."""
+
+    def cancelled(self, done: Done) -> str:
+        """Why a command that ends did not work; empty when it did, or there was nothing to end."""

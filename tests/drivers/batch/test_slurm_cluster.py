@@ -1,0 +1,337 @@
+"""Clusters on a real Slurm, end to end: a real daemon, its client, and what may befall them, the jobs and Slurm."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from distributed import Client
+
+from daskd_client import AsyncDaskd, RemoteCluster
+from daskd_client.types import AdaptivePolicy, Cluster, ClusterSpec, Phase, WorkerGroupSpec
+from tests.daemon_process import DaemonProcess, daemon_process, until
+from tests.spine.killed_daemon import asked_through_death, eventually, start_armed
+
+from .lab import CORES_OF_NODE, PARTITION, Slurm, Unavailable, keys, slurm
+
+pytestmark = pytest.mark.systems
+
+NODES = 2
+LIVING = ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED")
+SLOW = 240.0
+"""For what the daemon itself waits for a minute or two with."""
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[Slurm]:
+    """A Slurm for all tests of this module that a process runs."""
+    try:
+        with slurm(NODES) as made:
+            yield made
+    except Unavailable as refusal:
+        pytest.skip(f"there is no Slurm here: {refusal}")
+
+
+@pytest.fixture
+def unstarted(system: Slurm) -> Iterator[DaemonProcess]:
+    """A daemon that uses it, not yet started; its jobs are gone after the test."""
+    with daemon_process('[clusters]\ncontact_host = "127.0.0.1"\n') as process:
+        with process.config.open("a") as config:
+            config.write(f'[drivers.slurm]\nconf = "{system.conf}"\nper_minute = 6000\npoll = 2\n')
+            config.write(f'log_directory = "{process.folder}/shared"\n')
+        yield process
+        if process.process is not None and process.process.poll() is None:
+            process.kill()
+        for job in system.jobs(*LIVING):
+            system.ask("scancel", job, check=False)
+        until(lambda: not system.jobs(*LIVING), "no job is left")
+
+
+@pytest.fixture
+def daemon(unstarted: DaemonProcess) -> DaemonProcess:
+    """The same, started."""
+    unstarted.start()
+    return unstarted
+
+
+def create(daemon: DaemonProcess, n: int, options: dict[str, Any] | None = None, **more: Any) -> RemoteCluster:
+    """A cluster of jobs, as users ask for one."""
+    return RemoteCluster(
+        "sim",
+        address=daemon.address,
+        driver="slurm",
+        n_workers=n,
+        worker={"nthreads": 1, "memory_limit": "300MB"},
+        options={"queue": PARTITION, "walltime": "00:30:00", **(options or {})},
+        **more,
+    )
+
+
+def spec(n: int, **options: Any) -> ClusterSpec:
+    """The same for the bare API."""
+    group = WorkerGroupSpec(
+        n_workers=n,
+        driver="slurm",
+        nthreads=1,
+        memory_limit="300MB",
+        options={"queue": PARTITION, "walltime": "00:30:00", **options},
+    )
+    return ClusterSpec(groups=(group,))
+
+
+def has(n: int) -> Callable[[Cluster], bool]:
+    """Whether a cluster runs with so many workers, none coming or going."""
+
+    def told(cluster: Cluster) -> bool:
+        group = cluster.groups[0]
+        return cluster.phase is Phase.RUNNING and (group.running, group.pending, group.ending) == (n, 0, 0)
+
+    return told
+
+
+async def comes_to(
+    daskd: AsyncDaskd, is_so: Callable[[Cluster], bool], what: str, timeout: float = 90.0, of: str = "sim"
+) -> Cluster:
+    """The cluster, once it is so."""
+    found: list[Cluster] = []
+
+    async def looked() -> bool:
+        found[:] = [await daskd.get(of)]
+        return is_so(found[0])
+
+    try:
+        await eventually(looked, what, timeout)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {found}") from error
+    return found[0]
+
+
+async def told(daskd: AsyncDaskd, type_: str) -> str:
+    """The messages of the events of a type, put together."""
+    return "\n".join(event.message for event in await daskd.events("sim") if event.type == type_)
+
+
+def until_told(daskd: AsyncDaskd, type_: str, words: str) -> Callable[[], Awaitable[bool]]:
+    async def is_told() -> bool:
+        return words in await told(daskd, type_)
+
+    return is_told
+
+
+def add(x: int) -> int:
+    return x + 1
+
+
+def test_a_cluster_lives_through_everything(daemon: DaemonProcess, system: Slurm) -> None:
+    """Create, compute, kill -9 of the daemon, attach, scale, delete: nothing is lost, and in the end nothing left."""
+    with create(daemon, 2) as cluster, Client(cluster) as client:
+        client.wait_for_workers(2, timeout=90)
+        assert client.gather(client.map(add, range(10))) == list(range(1, 11))
+        before, jobs = set(client.scheduler_info()["workers"]), system.jobs("RUNNING")
+        assert len(jobs) == 2
+    daemon.restart()
+    cluster = RemoteCluster.attach("sim", address=daemon.address)
+    with Client(cluster) as client:
+        assert set(client.scheduler_info()["workers"]) == before
+        assert system.jobs("RUNNING") == jobs
+        assert "worker-started" in str(cluster.get_logs())
+        cluster.scale(3)
+        client.wait_for_workers(3, timeout=90)
+        cluster.scale(1)
+        until(lambda: len(client.scheduler_info()["workers"]) == 1, "two have retired")
+        until(lambda: len(system.jobs(*LIVING)) == 1, "their jobs have ended")
+    cluster.shutdown()
+    until(lambda: not system.jobs(*LIVING), "no job is left")
+    until(lambda: not system.processes(), "nothing runs any more")
+    until(lambda: not keys(daemon.folder / "shared"), "no key is left")
+
+
+@pytest.mark.parametrize(("point", "adopted"), [("launch.intended:2", False), ("launch.launched:2", True)])
+async def test_a_daemon_killed_in_a_launch_launches_once(
+    unstarted: DaemonProcess, system: Slurm, point: str, adopted: bool
+) -> None:
+    """Whether sbatch was run or not when it died: in the end there are as many jobs as wanted; no id ran twice."""
+    start_armed(unstarted, point)  # the first launch is the scheduler's
+    async with AsyncDaskd(unstarted.address) as daskd:
+        # it dies after its answer
+        await asked_through_death(unstarted, lambda: daskd.create("sim", spec(2), request_id="once"))
+        await comes_to(daskd, has(2), "it runs", SLOW)
+        assert len(system.jobs(*LIVING)) == 2
+        assert ("INSTANCE_ADOPTED" in {event.type for event in await daskd.events("sim")}) is adopted
+        workers = await daskd.workers("sim", include_ended=True)
+        ran = [folder.name for folder in (unstarted.folder / "shared").rglob("instances/*")]
+        assert sorted(ran) == sorted(worker.instance for worker in workers if worker.address)
+        ending = await daskd.delete("sim")
+        await comes_to(daskd, lambda cluster: cluster.phase is Phase.STOPPED, "it has ended", SLOW, ending.uid)
+        assert not system.jobs(*LIVING)
+
+
+async def test_adaptive_follows_the_work(daemon: DaemonProcess, system: Slurm) -> None:
+    """Tasks bring jobs, and when there are none left so are they."""
+    async with AsyncDaskd(daemon.address) as daskd:
+        await daskd.create("sim", spec(0))
+        await comes_to(daskd, lambda cluster: cluster.phase is Phase.RUNNING, "it runs")
+        await daskd.adapt("sim", AdaptivePolicy(minimum=0, maximum=3))
+        cluster = await asyncio.to_thread(RemoteCluster.attach, "sim", address=daemon.address)
+        with Client(cluster) as client:
+            assert await asyncio.to_thread(client.gather, client.map(lambda x: x + 1, range(50))) == list(range(1, 51))
+        await comes_to(daskd, has(0), "all have gone", SLOW)
+        until(lambda: not system.jobs(*LIVING), "no job is left")
+        cluster.close()
+
+
+async def test_a_job_that_somebody_cancels_is_replaced(daemon: DaemonProcess, system: Slurm) -> None:
+    """scancel behind the daemon's back is told as what it was, and another job takes its place."""
+    async with AsyncDaskd(daemon.address) as daskd:
+        await daskd.create("sim", spec(2))
+        await comes_to(daskd, has(2), "it runs")
+        first = system.jobs("RUNNING")
+        system.ask("scancel", first[0])
+        await eventually(until_told(daskd, "WORKER_LOST", "CANCELLED"), "its loss is told", 90)
+        await comes_to(daskd, has(2), "there are two again")
+        now = system.jobs("RUNNING")
+        assert len(now) == 2
+        assert first[0] not in now
+        assert first[1] in now
+
+
+async def test_a_job_that_runs_out_of_time_is_replaced(daemon: DaemonProcess, system: Slurm) -> None:
+    """The end of its walltime is told as that, is no failure, and brings another job."""
+    async with AsyncDaskd(daemon.address) as daskd:
+        await daskd.create("sim", spec(1, walltime="00:01:00"))
+        await comes_to(daskd, has(1), "it runs")
+        await eventually(until_told(daskd, "WORKER_LOST", "TIMEOUT"), "its end is told", SLOW)
+        await comes_to(daskd, has(1), "another one has joined")
+        assert (await daskd.get("sim")).groups[0].message == ""
+
+
+async def test_a_job_on_a_node_that_failed_is_replaced(daemon: DaemonProcess, system: Slurm) -> None:
+    """A node that is set down takes its jobs along: they are told as lost with it, and run again elsewhere."""
+    async with AsyncDaskd(daemon.address) as daskd:
+        await daskd.create("sim", spec(1))
+        await comes_to(daskd, has(1), "it runs")
+        [job] = system.jobs("RUNNING")
+        node = system.ask("squeue", "-h", "-r", "-j", job, "-o", "%B").strip()
+        system.ask("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+        try:
+            await eventually(until_told(daskd, "WORKER_LOST", "NODE_FAIL"), "its loss is told", SLOW)
+            await comes_to(daskd, has(1), "another one has joined")
+            assert job not in system.jobs("RUNNING")
+        finally:
+            # one that answers has come back by itself
+            system.ask("scontrol", "update", f"nodename={node}", "state=resume", check=False)
+
+
+async def test_a_controller_that_is_away_ends_nothing(daemon: DaemonProcess, system: Slurm) -> None:
+    """While slurmctld is down clusters compute and keep their workers; afterwards the same jobs are theirs."""
+    async with AsyncDaskd(daemon.address) as daskd:
+        await daskd.create("sim", spec(2))
+        await comes_to(daskd, has(2), "it runs")
+        before, jobs = await daskd.workers("sim"), system.jobs("RUNNING")
+        system.stop_controller()
+        try:
+            until(lambda: "could not be observed" in daemon.log.read_text(), "a listing has failed")
+            cluster = await asyncio.to_thread(RemoteCluster.attach, "sim", address=daemon.address)
+            with Client(cluster) as client:
+                assert await asyncio.to_thread(client.submit(lambda x: x + 1, 1).result) == 2
+            cluster.close()
+            assert {w.instance for w in await daskd.workers("sim")} == {w.instance for w in before}
+        finally:
+            system.start_controller()
+        await daskd.scale("sim", 3)
+        await comes_to(daskd, has(3), "a third has joined")
+        assert set(jobs) < set(system.jobs("RUNNING"))
+        assert not await told(daskd, "WORKER_LOST")
+
+
+async def test_jobs_too_many_go_first_where_they_wait(daemon: DaemonProcess, system: Slurm) -> None:
+    """Of more jobs than there is room for the waiting ones are cancelled first, and none that runs is touched."""
+    room = NODES * CORES_OF_NODE // 4
+    async with AsyncDaskd(daemon.address) as daskd:
+        await daskd.create("sim", spec(room + 3, cores=4))
+
+        def is_full(cluster: Cluster) -> bool:
+            group = cluster.groups[0]
+            return (group.running, group.pending) == (room, 3)
+
+        await comes_to(daskd, is_full, "there is no more room")
+        running = system.jobs("RUNNING")
+        await daskd.scale("sim", room + 1)
+        await eventually_true(lambda: len(system.jobs("PENDING")) == 1, "two were cancelled")
+        assert system.jobs("RUNNING") == running
+        await daskd.scale("sim", room)
+        await comes_to(daskd, has(room), "none waits any more", SLOW)
+        assert system.jobs("RUNNING") == running
+
+
+async def eventually_true(condition: Callable[[], bool], what: str) -> None:
+    async def looked() -> bool:
+        return condition()
+
+    await eventually(looked, what, 90)
+
+
+async def test_a_held_job_is_told_and_runs_when_it_is_released(daemon: DaemonProcess, system: Slurm) -> None:
+    """A hold is no failure: Slurm's words are told, and what is released is used."""
+    async with AsyncDaskd(daemon.address) as daskd:
+        await daskd.create("sim", spec(1, job_extra_directives=["--hold"]))
+        await eventually(until_told(daskd, "INSTANCE_WAITS", "JobHeldUser"), "the hold is told", 90)
+        [job] = system.jobs("PENDING")
+        system.ask("scontrol", "release", job)
+        await comes_to(daskd, has(1), "it runs")
+
+
+async def test_what_can_never_run_fails_with_slurms_words(daemon: DaemonProcess, system: Slurm) -> None:
+    """A job beyond its partition's limits is given up after a minute, and a partition that is not there at once."""
+    async with AsyncDaskd(daemon.address) as daskd:
+        await daskd.create("sim", spec(1, walltime="10:00:00"))
+        await eventually(until_told(daskd, "START_TIMED_OUT", "PartitionTimeLimit"), "it is given up", SLOW)
+        ending = await daskd.delete("sim")
+        await comes_to(daskd, lambda cluster: cluster.phase is Phase.STOPPED, "it has ended", SLOW, ending.uid)
+        refused = await daskd.create("other", spec(1, queue="nowhere"))
+
+        async def has_failed() -> bool:
+            return (await daskd.get(refused.uid)).phase is Phase.FAILED
+
+        await eventually(has_failed, "it has failed", 90)
+        assert "partition" in (await daskd.get(refused.uid)).message.lower()
+
+
+async def test_want_of_room_is_no_failure(daemon: DaemonProcess, system: Slurm) -> None:
+    """However often a partition takes nothing now, its cluster has not failed, and runs once there is room."""
+    system.ask("scontrol", "update", f"partitionname={PARTITION}", "state=drain")
+    try:
+        async with AsyncDaskd(daemon.address) as daskd:
+            await daskd.create("sim", spec(1))
+
+            async def is_refused_often() -> bool:
+                return (await told(daskd, "LAUNCH_REFUSED")).count("Required partition not available") > 5
+
+            await eventually(is_refused_often, "it was refused more often than a failing cluster", SLOW)
+            assert (await daskd.get("sim")).phase is Phase.RUNNING
+            system.ask("scontrol", "update", f"partitionname={PARTITION}", "state=up")
+            await comes_to(daskd, has(1), "it runs", SLOW)
+    finally:
+        system.ask("scontrol", "update", f"partitionname={PARTITION}", "state=up")
+
+
+async def test_what_a_job_prints_before_its_node_is_in_the_log(daemon: DaemonProcess, system: Slurm) -> None:
+    """The prologue's own output explains a job that fails in it."""
+    async with AsyncDaskd(daemon.address) as daskd:
+        await daskd.create("sim", spec(1, shebang="#!/nonexistent/shell"))
+        await eventually(until_told(daskd, "WORKER_START_FAILED", "nonexistent/shell"), "the failure is told", 90)
+
+
+async def test_no_secret_stands_in_what_others_can_read(daemon: DaemonProcess, system: Slurm) -> None:
+    """Neither Slurm's word of the job nor a command line shows a variable of the request or a key."""
+    async with AsyncDaskd(daemon.address) as daskd:
+        secret = {"DATABASE_PASSWORD": "correct-horse"}
+        await daskd.create("sim", replace(spec(1), groups=(replace(spec(1).groups[0], environment=secret),)))
+        await comes_to(daskd, has(1), "it runs")
+        [job] = system.jobs("RUNNING")
+        assert "correct-horse" not in system.ask("scontrol", "show", "job", job)
+        assert not [line for line in system.processes().values() if "correct-horse" in line or "PRIVATE KEY" in line]
+        assert not [path for path in (daemon.folder / "shared").rglob("*.key") if path.stat().st_mode & 0o077]
