@@ -200,6 +200,8 @@ class Clusters(_Section):
         How long a worker that leaves may finish what it computes.
     grace
         How long a process has between being asked to end and being killed.
+    lost_after
+        Where a machine does not answer, and its workers have left the scheduler, others take their place after so long.
     contact_host
         Name or address by which the machines that workers run on reach this one; empty: the address of its default
         route.
@@ -214,6 +216,7 @@ class Clusters(_Section):
     orphan_timeout: Seconds = Field(default=_DAY, ge=60, le=365 * _DAY)
     drain: Seconds = Field(default=60.0, le=_DAY)
     grace: Seconds = Field(default=10.0, ge=0.1, le=3600)
+    lost_after: Seconds = Field(default=120.0, ge=1, le=_DAY)
     contact_host: str = Field(default="", max_length=253, pattern=r"[A-Za-z0-9._:-]*")
     embedded: bool = False
 

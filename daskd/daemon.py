@@ -100,6 +100,7 @@ def settings(config: Config) -> Settings:
         log_max_bytes=config.logs.max_bytes,
         log_files=config.logs.files,
         contact_host=clusters.contact_host,
+        lost_after=clusters.lost_after,
     )
 
 

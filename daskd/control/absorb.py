@@ -5,7 +5,7 @@ from __future__ import annotations
 from daskd.drivers.protocol import Observation, Wait
 from daskd.model.cluster import Cause, End, Held, Instance, Record, Role, State
 
-from . import clock, failures, phase
+from . import clock, failures, phase, unseen
 from .ledger import Ledger
 from .link import FactEvent, HubState, HubWorker
 from .view import View
@@ -45,6 +45,7 @@ def absorb(view: View, now: float) -> Ledger:
         _hub(ledger, view, view.hub.state, now)
     for instance, seen, end in sorted(ends, key=lambda item: item[0].role is not Role.SCHEDULER):
         _ended(ledger, view, instance, seen, end, now)
+    unseen.give_up(ledger, view, now)
     _silence(ledger, view, now)
     _count(ledger, view, now)
     _drop_removed(ledger)

@@ -132,6 +132,8 @@ class Instance:
         What the system says of it.
     started
         When its system began to run it, unix seconds: jobs may wait long after their launch.
+    unknown_since
+        Since when its system can say nothing of it, unix seconds; None: it can.
     """
 
     id: str
@@ -154,6 +156,7 @@ class Instance:
     pid: int | None = None
     words: str = ""
     started: float | None = None
+    unknown_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
