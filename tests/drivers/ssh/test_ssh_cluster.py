@@ -78,7 +78,7 @@ def test_what_comes_back_with_a_lost_host_is_reconciled(daemon: DaemonProcess, m
 
 
 def test_workers_of_a_host_that_does_not_answer_are_replaced(daemon: DaemonProcess, machines: Lab) -> None:
-    """Its cable is pulled: another takes the lost worker's place elsewhere; the lost one ends when the cable is mended."""
+    """Its cable is pulled: another takes the lost one's place elsewhere, which ends when the cable is mended."""
     lost, stays = machines.hosts
     with create(daemon, machines) as cluster, Client(cluster) as client:
         client.wait_for_workers(2, timeout=60)
