@@ -229,6 +229,12 @@ class Log:
         for line in words.splitlines():
             self._write_line(self._stamp(), line.encode("utf-8", "replace"))
 
+    def close(self) -> None:
+        """Let go of the file; nothing is written any more."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
     @staticmethod
     def _stamp() -> bytes:
         seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)

@@ -351,6 +351,10 @@ class BatchSite:
         """There is none: schedulers run elsewhere."""
         return
 
+    def dashboard_path(self, handle: Handle) -> None:
+        """There is none, either."""
+        return
+
     async def unstage(self, cluster: str) -> None:
         """Keys, code, and what nodes were told; logs stay."""
         self._secrets.pop(cluster, None)

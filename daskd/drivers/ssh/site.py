@@ -258,6 +258,10 @@ class SshSite:
         """There is none: schedulers run elsewhere."""
         return
 
+    def dashboard_path(self, handle: Handle) -> None:
+        """There is none, either."""
+        return
+
     async def unstage(self, cluster: str) -> None:
         """Keys, scratch files and code; logs stay. What a host that is down still has is removed when it is back."""
         self._secrets.pop(cluster, None)

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.systems
 @pytest.fixture
 def daemon(machines: Lab) -> Iterator[DaemonProcess]:
     """A daemon that the hosts reach, and that reaches them."""
-    with daemon_process(f'[clusters]\ncontact_host = "{machines.gateway}"\n') as process:
+    with daemon_process(f'[clusters]\ncontact_host = "{machines.gateway}"\nlost_after = "5s"\n') as process:
         process.start()
         yield process
 
@@ -75,6 +75,23 @@ def test_what_comes_back_with_a_lost_host_is_reconciled(daemon: DaemonProcess, m
         assert len(lost.processes(of="supervisor.py")) == len(stays.processes(of="supervisor.py")) == 1
         cluster.shutdown()
     until(lambda: not (lost.processes(of="daskd_runtime") or stays.processes(of="daskd_runtime")), "all have ended")
+
+
+def test_workers_of_a_host_that_does_not_answer_are_replaced(daemon: DaemonProcess, machines: Lab) -> None:
+    """Its cable is pulled: another takes the lost one's place elsewhere, which ends when the cable is mended."""
+    lost, stays = machines.hosts
+    with create(daemon, machines) as cluster, Client(cluster) as client:
+        client.wait_for_workers(2, timeout=60)
+        until(lambda: lost.processes(of="supervisor.py") and stays.processes(of="supervisor.py"), "one on each host")
+        lost.pull_cable()
+        until(lambda: len(stays.processes(of="supervisor.py")) == 2, "the other host has both", timeout=150)
+        until(lambda: len(workers(client)) == 2, "both are at the scheduler")
+        assert client.gather(client.map(double, range(10))) == [2 * i for i in range(10)]
+        lost.mend_cable()
+        until(lambda: not lost.processes(of="supervisor.py"), "what was given up has ended", timeout=150)
+        assert len(workers(client)) == 2
+        cluster.shutdown()
+    until(lambda: not stays.processes(of="supervisor.py"), "all have ended")
 
 
 def test_a_daemon_that_dies_while_it_launches_starts_none_twice(daemon: DaemonProcess, machines: Lab) -> None:
