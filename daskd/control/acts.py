@@ -226,7 +226,8 @@ class Acts:
         if hub is None or hub.view.state is None:
             return
         try:
-            answers = await hub.link.fence(list(ids))
+            lost = [key for key in ids if self._is_given_up(key) and self._of.instances[key].joined is not None]
+            answers = await hub.link.fence(list(ids), lost)
         except LinkError as error:
             log.info("the fence was not answered; asked again", trouble=error.words)
             return
