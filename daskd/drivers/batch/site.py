@@ -170,7 +170,8 @@ class BatchSite:
             return [Outcome(handle, Result.UNSURE, str(error)) for handle in handles]
         answer = self._system.submitted(done)
         if isinstance(answer, Submitted):
-            return [Outcome(elements.with_job(handle, answer.job), Result.ACCEPTED) for handle in handles]
+            log.info("jobs were submitted", system=self._system.name, job=answer.job, name=name, jobs=len(handles))
+            return [Outcome(handle, Result.ACCEPTED) for handle in handles]
         if isinstance(answer, Declined):
             full = not answer.lasting
             return [Outcome(handle, Result.REFUSED, answer.words, answer.lasting, full) for handle in handles]
