@@ -48,19 +48,23 @@ class Hub:
         self.snapshot_trouble = ""
         self._task = asyncio.create_task(self._listen(), name=f"link of {link.cluster}")
         self._snapshots: asyncio.Task[None] | None = None
+        self._interval: float | None = None
 
     async def close(self) -> None:
         """Stop listening."""
         await end(task for task in (self._task, self._snapshots) if task is not None)
 
     def want_snapshots(self, interval: float | None) -> None:
-        """Fetch the adaptive policy's facts every so many seconds; None: don't."""
+        """Fetch the scheduler's facts every so many seconds, for the adaptive policy or for rotation; None: don't."""
+        if interval == self._interval:
+            return
+        self._interval = interval
+        if self._snapshots is not None:
+            self._snapshots.cancel()
+            self._snapshots = None
         if interval is None:
-            if self._snapshots is not None:
-                self._snapshots.cancel()
-                self._snapshots = None
             self.snapshot = None
-        elif self._snapshots is None:
+        else:
             self._snapshots = asyncio.create_task(self._fetch(interval), name=f"facts of {self.link.cluster}")
 
     async def _listen(self) -> None:

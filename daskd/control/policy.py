@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from daskd.model import adaptive as words
 from daskd.model.cluster import Adaptive, Cluster, State, Unplaceable
@@ -11,8 +11,9 @@ from daskd.model.cluster import Group as Status
 from daskd.model.spec import WorkerGroupSpec
 
 from .adaptive import decide
+from .candidates import candidate
 from .ledger import Ledger
-from .plan import Chosen, candidate
+from .plan import Chosen
 from .settings import Settings
 from .view import View
 
@@ -124,6 +125,7 @@ def apply(
     if _record_unplaceable(ledger, decision) or any(news):
         remember(ledger, decision.memory)
     chosen = [decision.groups[name] for name in adaptive]
+    _mark(ledger, chosen, now)
     return (
         Chosen(
             frozenset(adaptive),
@@ -133,6 +135,14 @@ def apply(
         ),
         decision.memory,
     )
+
+
+def _mark(ledger: Ledger, chosen: Sequence[words.GroupDecision], now: float) -> None:
+    """Record whose time is nearly over: it counts for nothing any more, now and after a restart."""
+    living = {node.id: node for node in ledger.instances if node.state is not State.ENDED}
+    for key in (key for each in chosen for key in each.leaving):
+        if key in living and living[key].rotating is None:
+            ledger.edit_instance(key, rotating=now)
 
 
 def _record(ledger: Ledger, name: str, chosen: words.GroupDecision, now: float) -> bool:

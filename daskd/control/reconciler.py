@@ -35,6 +35,9 @@ log = structlog.get_logger(__name__)
 
 REMEMBER_EVERY = 10.0
 ERROR_PAUSE = 2.0
+LOOK_EVERY = 5.0
+"""Seconds between two looks at the scheduler's facts that only tell how long before its end a node must go."""
+
 WORDLESS = 3
 """Intervals that a policy or a daemon which has just begun waits for the scheduler's word before it does without."""
 
@@ -171,7 +174,12 @@ class Reconciler:
             self.hub = Hub(Link(path, cluster.owner_uid, self.uid, scheduler.id), self.wake)
         if self.hub is not None:
             wanted = not cluster.stop and self.hub.view.state is not None
-            self.hub.want_snapshots(policy.interval_of(cluster, self.settings) if wanted else None)
+            self.hub.want_snapshots(self._looks_every(cluster) if wanted else None)
+
+    def _looks_every(self, cluster: Cluster) -> float | None:
+        """Seconds between two looks at the scheduler's facts: the policy's, else where nodes' ends are known."""
+        has_ends = any(instance.expected_end is not None for instance in self.instances.values())
+        return policy.interval_of(cluster, self.settings) or (LOOK_EVERY if has_ends else None)
 
     async def _view(self, cluster: Cluster) -> View:
         seen, listings = self.sites.observed()
@@ -191,6 +199,7 @@ class Reconciler:
             refused=self.refused,
             forced=self.forced,
             asked=self.asked,
+            snapshot=self.hub.snapshot if self.hub is not None else None,
         )
 
     def _after(self, view: View, cluster: Cluster) -> View:
@@ -204,6 +213,7 @@ class Reconciler:
             refused=self.refused,
             forced=self.forced,
             asked=self.asked,
+            snapshot=view.snapshot,
         )
 
     def _adapts(self, cluster: Cluster) -> bool:

@@ -132,6 +132,10 @@ class Instance:
         What the system says of it.
     started
         When its system began to run it, unix seconds: jobs may wait long after their launch.
+    expected_end
+        When its system will end it, unix seconds; None: not that is known.
+    rotating
+        Since when another is to take its place, for its time is nearly over; None: it is not.
     """
 
     id: str
@@ -154,6 +158,8 @@ class Instance:
     pid: int | None = None
     words: str = ""
     started: float | None = None
+    expected_end: float | None = None
+    rotating: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

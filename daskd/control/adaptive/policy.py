@@ -59,10 +59,11 @@ def decide(
     A decision for each group. It is a function of the arguments alone: there is no clock and no chance in
     it, and nothing given is changed.
     """
-    standings = {group.name: stand(group, policy, instances, snapshot, now) for group in groups}
     if snapshot is None or now - snapshot.received > STALE_INTERVALS * policy.interval:
         last = memory.last_word if snapshot is None else snapshot.received
+        standings = {group.name: stand(group, policy, instances, None, now) for group in groups}
         return _without_word(standings, replace(memory, last_word=last), now)
+    standings = {group.name: stand(group, policy, instances, snapshot, now) for group in groups}
     served, unplaceable = place(snapshot, groups, instances)
     loads = _remember_classes(memory, served, standings, now)
     past = {name: memory.groups.get(name, GroupMemory()) for name in standings}
@@ -77,9 +78,8 @@ def decide(
     decisions: dict[str, GroupDecision] = {}
     after: dict[str, GroupMemory] = {}
     for name, standing in standings.items():
-        decisions[name], after[name] = _decide_group(
-            tick, standing, past[name], started[name], keep[name], floors[name][0]
-        )
+        decided, after[name] = _decide_group(tick, standing, past[name], started[name], keep[name], floors[name][0])
+        decisions[name] = replace(decided, leaving=tuple(item.id for item in standing.leaving))
     return Decision(decisions, unplaceable, Memory(loads, after, snapshot.received))
 
 
