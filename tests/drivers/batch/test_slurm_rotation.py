@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections import Counter
@@ -63,7 +64,13 @@ def work_noted_in(runs: str) -> Callable[[int], bytes]:
     return work
 
 
-async def test_a_computation_outlasts_its_jobs(daemon: DaemonProcess, system: Slurm, tmp_path: Path) -> None:
+async def told(daemon: DaemonProcess) -> Counter[str]:
+    """How many events of each type its cluster has."""
+    async with AsyncDaskd(daemon.address) as daskd:
+        return Counter(event.type for event in await daskd.events("sim"))
+
+
+def test_a_computation_outlasts_its_jobs(daemon: DaemonProcess, system: Slurm, tmp_path: Path) -> None:
     """Results are held over three generations of jobs: no task failed, none ran twice, no job met its time limit."""
     runs = tmp_path / "runs"
     with RemoteCluster(
@@ -82,8 +89,7 @@ async def test_a_computation_outlasts_its_jobs(daemon: DaemonProcess, system: Sl
             assert results == [n.to_bytes(4, "big") * 5000 for n in range(TASKS)]
         ran = Counter(int(line) for line in runs.read_text().split())
         assert ran == Counter(range(TASKS))
-        async with AsyncDaskd(daemon.address) as daskd:
-            events = Counter(event.type for event in await daskd.events("sim"))
+        events = asyncio.run(told(daemon))
         assert events["ROTATED"] >= 2 * WORKERS
         assert not events["WORKER_LOST"] + events["ROTATION_LATE"]
         assert not system.jobs("TIMEOUT")
