@@ -261,6 +261,7 @@ class Simulation:
             item.nbytes = 0
             self._at(self.now + seconds, lambda: self._leave_if_empty(item))
         else:
+            self.outcome.lost += item.nbytes
             self._end(item)
 
     def _cut_off(self) -> None:

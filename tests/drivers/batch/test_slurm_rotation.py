@@ -70,6 +70,7 @@ async def told(daemon: DaemonProcess) -> Counter[str]:
         return Counter(event.type for event in await daskd.events("sim"))
 
 
+@pytest.mark.timeout(2 * BOUND_S)
 def test_a_computation_outlasts_its_jobs(daemon: DaemonProcess, system: Slurm, tmp_path: Path) -> None:
     """Results are held over three generations of jobs: no task failed, none ran twice, no job met its time limit."""
     runs = tmp_path / "runs"
