@@ -136,6 +136,8 @@ class Instance:
         When its system will end it, unix seconds; None: not that is known.
     rotating
         Since when another is to take its place, for its time is nearly over; None: it is not.
+    unknown_since
+        Since when its system can say nothing of it, unix seconds; None: it can.
     """
 
     id: str
@@ -160,6 +162,7 @@ class Instance:
     started: float | None = None
     expected_end: float | None = None
     rotating: float | None = None
+    unknown_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +277,12 @@ class Cluster:
         It shall end because it could not be kept up: it rests as FAILED.
     grants
         Whom it is shared with.
+    had_workers
+        A group that was removed had a worker once.
+    expiry_told
+        The end of its lifetime that was warned of, unix seconds; None: of none.
+    dashboard_proxied
+        The daemon serves its dashboard, with a login, and nothing of it is on TCP. Decided when it is made, for good.
     next_ordinal
         The next instance's ordinal.
     revision
@@ -294,15 +303,23 @@ class Cluster:
     stop: str = ""
     failed: bool = False
     grants: tuple[Grant, ...] = ()
+    had_workers: bool = False
     groups: tuple[Group, ...] = ()
     adaptive_memory: dict[str, Any] = field(default_factory=dict)
     unplaceable: tuple[Unplaceable, ...] = ()
     scheduler: Scheduler = Scheduler()
     held: Held = Held()
     idle_since: float | None = None
+    expiry_told: float | None = None
     next_ordinal: int = 0
     event_seq: int = 0
     revision: int = 0
+    dashboard_proxied: bool = False
+
+    @property
+    def dashboard_prefix(self) -> str:
+        """The path below which the daemon serves its dashboard; empty: it does not."""
+        return f"/clusters/{self.uid}" if self.dashboard_proxied else ""
 
     def group(self, name: str) -> Group:
         """The changing part of the group of that name.

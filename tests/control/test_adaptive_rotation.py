@@ -15,9 +15,8 @@ from test_adaptive_properties import launched, tried
 from daskd.control import policy as adapting
 from daskd.control.adaptive import decide
 from daskd.control.ledger import Ledger
-from daskd.model.adaptive import Group, GroupDecision, Instance, InstanceState, Memory, Policy, Reason, Snapshot
+from daskd.model.adaptive import Group, GroupDecision, Instance, InstanceState, Memory, Reason, Snapshot
 
-POLICY = Policy()
 SLOW = group(start_times=(40.0,))
 """Starts take 40 s: 1.5 times that, 30 s and an interval before its end an instance is no supply any more."""
 
@@ -26,7 +25,7 @@ WINDOW = 1.5 * 40 + 30 + 1
 
 def one(said: Snapshot | None, instances: list[Instance], of: Group = SLOW) -> GroupDecision:
     """The decision about a single group."""
-    return decide(POLICY, [of], said, instances, Memory(), NOW).groups["default"]
+    return decide([of], said, instances, Memory(), NOW).groups["default"]
 
 
 def ends(instance: Instance, left: float, **fields: Any) -> Instance:
@@ -102,11 +101,11 @@ def test_the_decision_marks_who_leaves_in_the_record() -> None:
     node = states.node(0, started=states.LONG_AGO, expected_end=NOW + 30)
     view = states.view(kind, [states.scheduler(), node])
     ledger = Ledger(kind, view.instances)
-    adapting.apply(ledger, view, snapshot(), Memory(), {}, NOW)
+    adapting.apply(ledger, view, snapshot(), Memory(), starts={}, now=NOW, beat=False)
     assert states.of(ledger, "n0").rotating == NOW
     marked = states.after(view, ledger)
     later = Ledger(ledger.cluster, marked.instances)
-    adapting.apply(later, marked, snapshot(at=NOW + 1), Memory(), {}, NOW + 1)
+    adapting.apply(later, marked, snapshot(at=NOW + 1), Memory(), starts={}, now=NOW + 1, beat=False)
     assert later.changed == ()
 
 
@@ -158,7 +157,7 @@ def test_nobody_is_succeeded_twice(state: dict[str, Any], later: float) -> None:
     new = [item for kind in state["groups"] for item in launched(first, kind)]
     now = NOW + later
     said = replace(state["snapshot"], received=now)
-    second = decide(state["policy"], state["groups"], said, then + new, first.memory, now)
+    second = decide(state["groups"], said, then + new, first.memory, now)
     for name, got in second.groups.items():
         if first.groups[name].launch and got.code is not Reason.FILL_IN:
             assert not got.launch

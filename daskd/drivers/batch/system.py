@@ -63,7 +63,7 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """It was surely not taken; `lasting`: the same request will be declined again."""
+    """It was surely not taken; `lasting`: the same request will be declined again, else there is no room now."""
 
     words: str
     lasting: bool
@@ -78,13 +78,10 @@ class System(Protocol):
         The driver's.
     index_variable
         The shell's expression for a job's index.
-    most_members
-        The most jobs in one array.
     """
 
     name: str
     index_variable: str
-    most_members: int
 
     def directives(self, group: WorkerGroupSpec, options: BatchOptions) -> list[str]:
         """The header's lines."""
