@@ -61,11 +61,12 @@ def lead(node: Instance, start_times: Sequence[float], rows: Sequence[WorkerRow]
     rows
         Its workers.
     """
-    held = sum(row.nbytes for row in rows) / BANDWIDTH
-    usual = _p90(start_times) + held + max(SPARE, notice(rows, BANDWIDTH))
+    least = _p90(start_times) + sum(row.nbytes for row in rows) / BANDWIDTH
+    usual = least + max(SPARE, notice(rows, BANDWIDTH))
     half = _walltime(node) / 2
     share = JITTER * _share_of(node.id)
-    return min(usual * (1 + share), half * (1 - share)), usual > half
+    ahead = min(usual * (1 + share), half * (1 - share))
+    return ahead, least + _notice(node, rows) > ahead
 
 
 def mark(ledger: Ledger, view: View, now: float) -> None:

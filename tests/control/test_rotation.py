@@ -91,6 +91,8 @@ def test_those_that_began_together_are_succeeded_one_by_one() -> None:
 
 def test_half_of_a_short_walltime_is_the_most_and_is_told() -> None:
     """Where starts take longer than half of the walltime a node still works for half of it."""
+    plenty = replace(unmarked(0, 45.0, started=NOW - 75), launched=NOW - 90)
+    assert types(absorb(view(cluster(desired=1, start_times=(6.0,)), [scheduler(), plenty]), NOW)) == []
     short = unmarked(0, 55.0, started=NOW - 65, launched=NOW - 300)
     early = replace(short, expected_end=NOW + 70, started=NOW - 50)
     for one, is_marked in ((short, False), (early, False), (replace(short, expected_end=NOW + 45), True)):
