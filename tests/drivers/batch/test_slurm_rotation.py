@@ -21,9 +21,6 @@ pytestmark = pytest.mark.systems
 
 WORKERS = 2
 TASK_S = 0.5
-TASKS = 960
-"""Four minutes of work for two workers: three jobs one after the other in each place."""
-
 BOUND_S = 900.0
 
 
@@ -71,27 +68,34 @@ async def told(daemon: DaemonProcess) -> Counter[str]:
 
 
 @pytest.mark.timeout(2 * BOUND_S)
-def test_a_computation_outlasts_its_jobs(daemon: DaemonProcess, system: Slurm, tmp_path: Path) -> None:
-    """Results are held over three generations of jobs: no task failed, none ran twice, no job met its time limit."""
+@pytest.mark.parametrize(
+    ("adapts", "tasks", "generations"), [(False, 960, 3), (True, 600, 2)], ids=["fixed", "adaptive"]
+)
+def test_a_computation_outlasts_its_jobs(
+    daemon: DaemonProcess, system: Slurm, tmp_path: Path, adapts: bool, tasks: int, generations: int
+) -> None:
+    """Results are held over generations of jobs: no task failed, none ran twice, no job met its time limit."""
     runs = tmp_path / "runs"
     with RemoteCluster(
         "sim",
         address=daemon.address,
         driver="slurm",
-        n_workers=WORKERS,
+        n_workers=0 if adapts else WORKERS,
         worker={"nthreads": 1, "memory_limit": "400MB"},
         options={"queue": PARTITION, "walltime": "00:02:00"},
     ) as cluster:
+        if adapts:
+            cluster.adapt(minimum=0, maximum=WORKERS)
         with Client(cluster) as client:
-            futures = client.map(work_noted_in(str(runs)), range(TASKS), key="work")
+            futures = client.map(work_noted_in(str(runs)), range(tasks), key="work")
             wait(futures, timeout=BOUND_S)
             assert {future.status for future in futures} == {"finished"}
             results = client.gather(futures)
-            assert results == [n.to_bytes(4, "big") * 5000 for n in range(TASKS)]
+            assert results == [n.to_bytes(4, "big") * 5000 for n in range(tasks)]
         ran = Counter(int(line) for line in runs.read_text().split())
-        assert ran == Counter(range(TASKS))
+        assert ran == Counter(range(tasks))
         events = asyncio.run(told(daemon))
-        assert events["ROTATED"] >= 2 * WORKERS
+        assert events["ROTATED"] >= (generations - 1) * WORKERS
         assert not events["WORKER_LOST"] + events["ROTATION_LATE"]
         assert not system.jobs("TIMEOUT")
         cluster.shutdown()
