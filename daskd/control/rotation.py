@@ -32,6 +32,9 @@ JITTER = 0.2
 TOGETHER = 30.0
 """Seconds within which ends are one: data of one must not move to the next to end."""
 
+MOST_DRAIN = 86_400.0
+"""Seconds for which a node that hands over may finish what runs, however much time it has left."""
+
 MOVED = 30.0
 """An expected end is recorded anew when it moves by more than so many seconds."""
 
@@ -145,7 +148,7 @@ def handovers(
 def drain_bound(nodes: Iterable[Instance], usual: float, now: float) -> float:
     """Seconds for which nodes that retire together may finish what runs.
 
-    Half of the time that is left, for then their data moves; those that make room for successors may take it all.
+    At most half of the time that is left, for then their data moves; those that hand over may take all of that.
 
     Parameters
     ----------
@@ -155,7 +158,8 @@ def drain_bound(nodes: Iterable[Instance], usual: float, now: float) -> float:
     bounds = []
     for node in nodes:
         half = math.inf if node.expected_end is None else max(1.0, (node.expected_end - now) / 2)
-        bounds.append(half if node.rotating is not None and node.expected_end is not None else min(usual, half))
+        is_handing_over = node.rotating is not None and node.expected_end is not None
+        bounds.append(min(MOST_DRAIN if is_handing_over else usual, half))
     return min(bounds, default=usual)
 
 

@@ -220,6 +220,7 @@ def test_half_of_the_time_that_is_left_is_for_the_data() -> None:
     assert rotation.drain_bound([unmarked(0, HOUR)], 60.0, NOW) == 60
     assert rotation.drain_bound([node(0)], 60.0, NOW) == 60
     assert rotation.drain_bound([ending(0, -5)], 60.0, NOW) == 1
+    assert rotation.drain_bound([ending(0, 30 * 24 * HOUR)], 60.0, NOW) == 24 * HOUR
 
 
 # what is told
