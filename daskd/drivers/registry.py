@@ -40,7 +40,7 @@ def installed() -> Installed:
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         try:
             drivers[point.name] = point.load()()
-        except ImportError as error:
+        except (ImportError, AttributeError) as error:  # not there, or another release's
             broken[point.name] = f"{error}: pip install 'daskd[{point.name}]' where the daemon is installed"
     return Installed(drivers, broken)
 

@@ -198,16 +198,6 @@ async def test_a_job_that_somebody_cancels_is_replaced(daemon: DaemonProcess, sy
         assert first[1] in now
 
 
-async def test_a_job_that_runs_out_of_time_is_replaced(daemon: DaemonProcess, system: Slurm) -> None:
-    """The end of its walltime is told as that, is no failure, and brings another job."""
-    async with AsyncDaskd(daemon.address) as daskd:
-        await daskd.create("sim", spec(1, walltime="00:01:00"))
-        await comes_to(daskd, has(1), "it runs")
-        await eventually(until_told(daskd, "WORKER_LOST", "TIMEOUT"), "its end is told", SLOW)
-        await comes_to(daskd, has(1), "another one has joined")
-        assert (await daskd.get("sim")).groups[0].message == ""
-
-
 async def test_a_job_on_a_node_that_failed_is_replaced(daemon: DaemonProcess, system: Slurm) -> None:
     """A node that is set down takes its jobs along: they are told as lost with it, and run again elsewhere."""
     async with AsyncDaskd(daemon.address) as daskd:
