@@ -104,7 +104,6 @@ class Slurm:
             "--noheader",
             "--parsable2",
             "--allocations",
-            "--array",
             f"--name={','.join(names)}",
             f"--starttime=now-{minutes}minutes",
             f"--format={_HISTORY}",
