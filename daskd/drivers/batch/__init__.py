@@ -1,5 +1,6 @@
 """Nodes as jobs of a batch system: one core, and a module for what differs from system to system."""
 
+from .sge_driver import SgeDriver
 from .slurm_driver import SlurmDriver
 
-__all__ = ["SlurmDriver"]
+__all__ = ["SgeDriver", "SlurmDriver"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import shlex
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from daskd.drivers.protocol import (
 from daskd.model.cluster import Cause, End, Handle, State
 from daskd.model.identity import Identity
 from daskd.model.names import new_instance_id
+from daskd.model.spec import WorkerGroupSpec
 
 from . import elements
 from .doubts import Doubts
@@ -123,7 +126,7 @@ class BatchSite:
         handles, now, most = [], time.time(), self._system.most_members
         for first in range(0, len(batch.members), most):
             name = prefix + new_instance_id(self._where.state_id)
-            for index, member in enumerate(batch.members[first : first + most]):
+            for index, member in enumerate(batch.members[first : first + most], self._system.first_index):
                 element = (name, index)
                 handles.append(elements.handle_of(self._system.name, member.id, element, batch.cluster, folder, now))
         return handles
@@ -157,7 +160,10 @@ class BatchSite:
         return ""
 
     async def _submit(self, batch: Batch, name: str, handles: Sequence[Handle]) -> list[Outcome]:
-        script = await asyncio.to_thread(self._script, batch, handles)
+        try:
+            script = await self._script(batch, name, handles)
+        except (Refusal, OSError) as error:
+            return [Outcome(handle, Result.REFUSED, str(error)) for handle in handles]
         if len(script) > MOST_BYTES:
             words = f"its script has {len(script)} bytes, and at most {MOST_BYTES} are taken: set fewer variables"
             return [Outcome(handle, Result.REFUSED, words, lasting=True) for handle in handles]
@@ -175,10 +181,18 @@ class BatchSite:
             return [Outcome(handle, Result.REFUSED, answer.words, answer.lasting) for handle in handles]
         return [Outcome(handle, Result.UNSURE, done.words) for handle in handles]
 
-    def _script(self, batch: Batch, handles: Sequence[Handle]) -> bytes:
+    async def _script(self, batch: Batch, name: str, handles: Sequence[Handle]) -> bytes:
         group = batch.group
         assert group is not None
         options = self._options.model_validate(group.options)
+        body = await asyncio.to_thread(self._body, batch, group, options, handles)
+        if not self._system.private_script:
+            path = f"{handles[0].data['folder']}/jobs/{name}.sh"
+            await self._files.ask("put", path=path, text=body)
+            body = f". {shlex.quote(path)}\n"
+        return script_of(options, self._system.directives(group, options), body).encode()
+
+    def _body(self, batch: Batch, group: WorkerGroupSpec, options: BatchOptions, handles: Sequence[Handle]) -> str:
         ids = {handle.id for handle in handles}
         members = [member for member in batch.members if member.id in ids]
         files = {
@@ -186,12 +200,18 @@ class BatchSite:
             "state": self._where.state_id,
             "secret": self._secrets.get(batch.cluster, {}),
         }
-        body = body_of(batch, group, options, members, self._system.index_variable, files)
-        return script_of(options, self._system.directives(group, options), body).encode()
+        return body_of(batch, group, options, members, self._system.index_variable, files)
 
     async def _list(self) -> list[Row]:
         listing = self._system.listing(self._who.name if self._who.is_known else str(self._who.uid))
-        return self._system.listed(await self._runner.run(listing, timeout=self._settings.timeout))
+        rows = self._system.listed(await self._runner.run(listing, timeout=self._settings.timeout))
+        command = self._system.explanation(rows)
+        if command is None:
+            return rows
+        # what waits is listed, whether or not anybody says why
+        with suppress(NotRun, Unanswered):
+            return self._system.explained(rows, await self._runner.run(command, timeout=self._settings.timeout))
+        return rows
 
     async def observe(self, known: Sequence[Handle], deep: bool = False) -> Snapshot:
         """One listing of all the user's jobs; when deep, whoever remembers is asked of what it lacks."""

@@ -40,6 +40,8 @@ class Row:
         Where it runs or ran.
     used, left
         Seconds since it started, and until its time is over; None: not told.
+    started, over
+        The same as moments, Unix seconds by the system's clock, for systems that tell no durations.
     """
 
     name: str
@@ -52,6 +54,8 @@ class Row:
     host: str = ""
     used: float | None = None
     left: float | None = None
+    started: float | None = None
+    over: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +84,18 @@ class System(Protocol):
         The shell's expression for a job's index.
     most_members
         The most jobs in one array.
+    first_index
+        That of an array's first job.
+    private_script
+        Nobody but its owner can read a script that was submitted. Where others can, what holds secrets stays in a
+        file of the owner's that the script reads.
     """
 
     name: str
     index_variable: str
     most_members: int
+    first_index: int = 0
+    private_script: bool = True
 
     def directives(self, group: WorkerGroupSpec, options: BatchOptions) -> list[str]:
         """The header's lines."""
@@ -106,6 +117,14 @@ class System(Protocol):
         Unreadable
             When it is no whole listing.
         """
+
+    def explanation(self, rows: Sequence[Row]) -> list[str] | None:
+        """The command that tells what these wait for, where the listing does not; None: there is nothing to ask."""
+        return None
+
+    def explained(self, rows: Sequence[Row], done: Done) -> list[Row]:
+        """The same rows, with what it tells; as they were where it tells nothing."""
+        return list(rows)
 
     def history(self, names: Sequence[str], since: float) -> list[str] | None:
         """The command that tells of jobs no longer listed, submitted since so many seconds ago; None: there is none."""
