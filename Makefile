@@ -45,9 +45,10 @@ test-releases: venv ## the client and the runtime on the oldest, a middle, and t
 test-systemd: venv ## a real systemd in a container: units, restarts, watchdog; as root
 	$(PYTEST) -m systemd tests/systemd
 
-test-systems: venv ## hosts in network namespaces with real sshds, a real Slurm; as root
+test-systems: venv ## hosts in network namespaces with real sshds, a real Slurm, a real SGE; as root
 	@test -x /usr/sbin/sshd && command -v ip >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends openssh-server iproute2; }
 	@command -v slurmctld slurmd sbatch munged >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge; }
+	@test -x /usr/lib/gridengine/sge_qmaster -a -x /usr/lib/gridengine/sge_execd || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gridengine-master gridengine-exec gridengine-client; }
 	$(PYTEST) $(PARALLEL) -m systems tests
 
 install: install-program install-units ## as root: the daemon in $(PREFIX)/lib/daskd, its commands, systemd's files

@@ -61,7 +61,7 @@ class Sge(System):
     """SGE's part of the batch drivers. Its commands are to run with TZ=UTC, for they print times without a zone."""
 
     name = "sge"
-    index_variable = '"$SGE_TASK_ID"'
+    index_variable = '"$((SGE_TASK_ID - 1))"'
     most_members = 1000
     first_index = 1
     private_script = False  # it lies where others can read it, on the node

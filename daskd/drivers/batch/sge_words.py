@@ -25,7 +25,7 @@ _TOLD = {
     Wait.HOPELESS: "could not be started, and stays in an error state",
 }
 
-_NOT_STARTED = frozenset({1, *range(3, 13), 21, 26, 27, 28, 29, 36, 38})
+_NOT_STARTED = frozenset({*range(1, 13), 21, 26, 27, 28, 29, 36, 38})
 """`failed` of what ended before the job itself began."""
 
 LIMIT_REACHED = 37

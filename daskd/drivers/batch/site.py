@@ -96,6 +96,7 @@ class BatchSite:
         self._doubts = Doubts()
         self._steady = Steady()
         self._cancelled: set[Element] = set()
+        self._told_to_end: set[Element] = set()
         self._quiet: dict[tuple[str, str], float] = {}
 
     def _root(self, options: BatchOptions) -> str:
@@ -225,8 +226,10 @@ class BatchSite:
         records = await self._records(over)
         # a supervisor's own record tells of an end as well as any
         missing = [h for h in over if element_of(h) not in listed and not records.get(h.id, {}).get("end")]
+        self._told_to_end &= {element_of(handle) for handle in known}
         asked = False
-        if deep and missing:
+        # one that was told to end before its supervisor was there leaves no record
+        if missing and (deep or any(element_of(handle) in self._told_to_end for handle in missing)):
             asked, past = await self._remembered(missing, begun)
             listed |= past
         now = time.time()
@@ -320,6 +323,7 @@ class BatchSite:
         words = await self._end(self._system.cancel, living if force else waiting)
         if not words:
             self._cancelled |= {(row.name, row.index) for row in waiting}
+        self._told_to_end |= {(row.name, row.index) for row in living}
         if not force:
             words += await self._end(self._system.ask_to_end, [row for row in living if row.state is not State.QUEUED])
         result = Result.UNSURE if words else Result.ACCEPTED

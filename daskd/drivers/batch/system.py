@@ -81,11 +81,11 @@ class System(Protocol):
     name
         The driver's.
     index_variable
-        The shell's expression for a job's index.
+        The shell's expression for a job's place in its array, from 0 on.
     most_members
         The most jobs in one array.
     first_index
-        That of an array's first job.
+        What the system counts an array's jobs from.
     private_script
         Nobody but its owner can read a script that was submitted. Where others can, what holds secrets stays in a
         file of the owner's that the script reads.

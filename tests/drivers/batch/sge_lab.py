@@ -47,7 +47,7 @@ _CONFIGURATION = {
     "max_unheard": "00:00:30",
     "min_uid": "0",
     "min_gid": "0",
-    "reporting_params": "accounting=true reporting=false flush_time=00:00:01 joblog=false sharelog=00:00:00",
+    "reporting_params": "accounting=true reporting=false flush_time=00:00:01 accounting_flush_time=00:00:00",
     "execd_params": "PTF_MIN_PRIORITY=0,ENABLE_ADDGRP_KILL=true",
 }
 
