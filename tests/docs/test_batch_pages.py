@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Mapping
 
 import pytest
 
-from daskd.drivers.batch import SgeDriver
+from daskd.drivers.batch import PbsDriver, SgeDriver, TorqueDriver, pbs_words
 from daskd.drivers.batch.driver import BatchDriver
 from daskd.drivers.batch.sge_words import end_of
 from daskd.drivers.payload import LEAST_PYTHON
@@ -20,7 +21,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-DRIVERS = pytest.mark.parametrize("driver", [SgeDriver()], ids=lambda driver: driver.name)
+DRIVERS = pytest.mark.parametrize("driver", [PbsDriver(), SgeDriver(), TorqueDriver()], ids=lambda driver: driver.name)
 
 
 def text_of(driver: BatchDriver) -> str:
@@ -71,3 +72,19 @@ def test_causes_on_sges_page_are_the_drivers() -> None:
     for text, cause in causes.items():
         for number in map(int, re.findall(r"\d+", text)):
             assert end_of(number, "", 0).cause is cause, number
+
+
+@pytest.mark.parametrize(
+    ("name", "codes"), [("pbs", pbs_words.PBS_CODES), ("torque", pbs_words.TORQUE_CODES)], ids=["pbs", "torque"]
+)
+def test_causes_on_pbs_pages_are_the_drivers(name: str, codes: Mapping[int, Cause]) -> None:
+    """Negative exit statuses mean what the page says, and all that have a meaning of their own are told."""
+    rows = table(section(page(f"drivers/{name}.md"), "States"), {"pbs": "PBS", "torque": "Torque"}[name])
+    told = {
+        int(number): Cause(row["it is taken for"])
+        for row in rows
+        for number in re.findall(r"-\d+", next(iter(row.values())))
+    }
+    assert set(told) > set(codes)
+    for number, cause in told.items():
+        assert pbs_words.end_of(number, "", codes).cause is cause, number

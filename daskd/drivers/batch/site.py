@@ -50,6 +50,9 @@ SETTLE_S = 30.0
 MOST_NAMES = 200
 """More are named in several commands, for a command line is bounded."""
 
+ASK_AGAIN_S = 30.0
+"""A job that was asked to end is not asked again sooner."""
+
 QUIET_S = 1.0
 """A log that held nothing new is not looked at again sooner."""
 
@@ -96,7 +99,7 @@ class BatchSite:
         self._doubts = Doubts()
         self._steady = Steady()
         self._cancelled: set[Element] = set()
-        self._told_to_end: set[Element] = set()
+        self._told_to_end: dict[Element, float] = {}
         self._quiet: dict[tuple[str, str], float] = {}
 
     def _root(self, options: BatchOptions) -> str:
@@ -191,6 +194,9 @@ class BatchSite:
             path = f"{handles[0].data['folder']}/jobs/{name}.sh"
             await self._files.ask("put", path=path, text=body)
             body = f". {shlex.quote(path)}\n"
+        if not self._system.keeps_output:
+            prefix = shlex.quote(f"{handles[0].data['folder']}/jobs/{name}.")
+            body = f"exec >>{prefix}{self._system.index_variable}.out 2>&1\n{body}"
         return script_of(options, self._system.directives(group, options), body).encode()
 
     def _body(self, batch: Batch, group: WorkerGroupSpec, options: BatchOptions, handles: Sequence[Handle]) -> str:
@@ -205,7 +211,9 @@ class BatchSite:
 
     async def _list(self) -> list[Row]:
         listing = self._system.listing(self._who.name if self._who.is_known else str(self._who.uid))
-        rows = self._system.listed(await self._runner.run(listing, timeout=self._settings.timeout))
+        done = await self._runner.run(listing, timeout=self._settings.timeout)
+        # some list all that there is on the site
+        rows = await asyncio.to_thread(self._system.listed, done)
         command = self._system.explanation(rows)
         if command is None:
             return rows
@@ -226,7 +234,8 @@ class BatchSite:
         records = await self._records(over)
         # a supervisor's own record tells of an end as well as any
         missing = [h for h in over if element_of(h) not in listed and not records.get(h.id, {}).get("end")]
-        self._told_to_end &= {element_of(handle) for handle in known}
+        asked_of = {element_of(handle) for handle in known}
+        self._told_to_end = {one: when for one, when in self._told_to_end.items() if one in asked_of}
         asked = False
         # one that was told to end before its supervisor was there leaves no record
         if missing and (deep or any(element_of(handle) in self._told_to_end for handle in missing)):
@@ -323,14 +332,24 @@ class BatchSite:
         words = await self._end(self._system.cancel, living if force else waiting)
         if not words:
             self._cancelled |= {(row.name, row.index) for row in waiting}
-        self._told_to_end |= {(row.name, row.index) for row in living}
         if not force:
-            words += await self._end(self._system.ask_to_end, [row for row in living if row.state is not State.QUEUED])
+            words += await self._ask_to_end([row for row in living if row.state is not State.QUEUED])
         result = Result.UNSURE if words else Result.ACCEPTED
         return [
             Outcome(handle, result, words) if rows[handle.id] in living else Outcome(handle, Result.GONE)
             for handle in handles
         ]
+
+    async def _ask_to_end(self, rows: Sequence[Row]) -> str:
+        """Ask these; those that were asked just now end, and are left in peace: some systems signal all processes."""
+        now = time.monotonic()
+        new = [
+            row for row in rows if now - self._told_to_end.get((row.name, row.index), now - ASK_AGAIN_S) >= ASK_AGAIN_S
+        ]
+        words = await self._end(self._system.ask_to_end, new)
+        if not words:
+            self._told_to_end |= {(row.name, row.index): now for row in new}
+        return words
 
     async def _end(self, command: Callable[[Sequence[tuple[str, int]]], list[str]], rows: Sequence[Row]) -> str:
         """End these jobs; why that did not work, else an empty text."""

@@ -89,6 +89,8 @@ class System(Protocol):
     private_script
         Nobody but its owner can read a script that was submitted. Where others can, what holds secrets stays in a
         file of the owner's that the script reads.
+    keeps_output
+        It puts what jobs print where `submit` told it to, as NAME.INDEX.out. Where it does not, the script does.
     """
 
     name: str
@@ -96,6 +98,7 @@ class System(Protocol):
     most_members: int
     first_index: int = 0
     private_script: bool = True
+    keeps_output: bool = True
 
     def directives(self, group: WorkerGroupSpec, options: BatchOptions) -> list[str]:
         """The header's lines."""
