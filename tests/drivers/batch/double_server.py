@@ -20,7 +20,7 @@ from typing import Any
 
 KILL_DELAY_S = 15.0
 SHOWN_S = 0.05
-"""So often it is looked whether a job runs: it is said to once it has a process beside its shell."""
+"""So often it is looked whether a job runs: it is said to once what it started listens to TERM."""
 
 MOST_BYTES = 8 << 20
 
@@ -113,6 +113,16 @@ class Server:
             with suppress(OSError):
                 os.kill(pid, number)
 
+    def listens(self, job: Job) -> bool:
+        """Whether a process beside the job's first one catches TERM."""
+        assert job.process is not None
+        for pid in set(self.session(job)) - {job.process.pid}:
+            with suppress(OSError):
+                caught = re.search(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+                if caught is not None and int(caught[1], 16) >> (signal.SIGTERM - 1) & 1:
+                    return True
+        return False
+
     def session(self, job: Job) -> list[int]:
         """All processes of a job that runs."""
         found: list[int] = []
@@ -126,7 +136,7 @@ class Server:
 
     def show(self, job: Job) -> None:
         """Say that it runs, once it does."""
-        if job.state == "Q" and len(self.session(job)) > 1:
+        if job.state == "Q" and self.listens(job):
             job.state = "R"
         elif job.state == "Q":
             asyncio.get_running_loop().call_later(SHOWN_S, self.show, job)
