@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BROWSER_VENV := build/browser-venv
 PYTEST := $(BIN)/python -m pytest
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
@@ -11,9 +12,11 @@ SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd
 # two processes: the suite is meant for two cores
 PARALLEL ?= -n 2 --dist worksteal
+# what Debian calls the programs of test-systems
+SYSTEMS := openssh-server iproute2 slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-unit test-real test-releases test-systemd test-systems install install-program install-units verify-units lint types proto proto-check proto-baseline docs format clean
+.PHONY: help venv demo test test-unit test-real test-releases test-systemd test-browser test-systems install install-program install-units verify-units lint types proto proto-check proto-baseline docs format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,10 +37,10 @@ demo: venv ## the main job, end to end, on this machine
 test: lint types proto-check test-unit test-real ## everything that .ci/run runs, but the older releases of distributed
 
 test-unit: venv ## what needs no daemon
-	$(PYTEST) $(PARALLEL) -m "not real and not systemd and not systems" tests
+	$(PYTEST) $(PARALLEL) -m "not real and not systemd and not browser and not systems" tests
 
 test-real: venv ## real daemons, clusters, clients; processes killed for real
-	$(PYTEST) $(PARALLEL) -m "real and not systemd and not systems" tests
+	$(PYTEST) $(PARALLEL) -m "real and not systemd and not browser and not systems" tests
 
 test-releases: venv ## the client and the runtime on the oldest, a middle, and the newest releases; the wheel
 	$(BIN)/python -m tests.releases
@@ -45,9 +48,19 @@ test-releases: venv ## the client and the runtime on the oldest, a middle, and t
 test-systemd: venv ## a real systemd in a container: units, restarts, watchdog; as root
 	$(PYTEST) -m systemd tests/systemd
 
+test-browser: $(BROWSER_VENV)/.ready ## JupyterLab and Dask's panel in Chromium; DASKD_SCREENSHOTS=docs/images makes the pages' pictures
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
+	    { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver; }
+	$(BROWSER_VENV)/bin/python -m pytest -m browser tests/browser
+
+$(BROWSER_VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(BROWSER_VENV)
+	$(BROWSER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]'
+	@touch $@
+
 test-systems: venv ## hosts in network namespaces with real sshds, a real Slurm, a real SGE; as root
-	@test -x /usr/sbin/sshd && command -v ip >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends openssh-server iproute2; }
-	@command -v slurmctld slurmd sbatch munged >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge; }
+	@PATH="$$PATH:/usr/sbin"; for program in sshd ip slurmctld slurmd sbatch munged; do command -v $$program >/dev/null || missing=1; done; \
+	    test -z "$$missing" || { apt-get update -qq && apt-get install -y -qq --no-install-recommends $(SYSTEMS); }
 	@test -x /usr/lib/gridengine/sge_qmaster -a -x /usr/lib/gridengine/sge_execd || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gridengine-master gridengine-exec gridengine-client; }
 	$(PYTEST) $(PARALLEL) -m systems tests
 

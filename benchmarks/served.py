@@ -15,6 +15,11 @@ from types import TracebackType
 class Served:
     """`daskd serve` in a folder; what it launched is ended with it.
 
+    Parameters
+    ----------
+    more
+        What else stands in its configuration, TOML.
+
     Attributes
     ----------
     address
@@ -23,13 +28,13 @@ class Served:
         Its process id.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, more: str = "") -> None:
         self._state = folder / "state"
         runtime = folder / "run"
         runtime.mkdir(mode=0o700)
         socket = runtime / "daskd.sock"
         config = folder / "daskd.toml"
-        config.write_text(f'[daemon]\nruntime_dir = "{runtime}"\nlog_level = "warning"\n')
+        config.write_text(f'[daemon]\nruntime_dir = "{runtime}"\nlog_level = "warning"\n{more}')
         argv = [sys.executable, "-m", "daskd", "serve", "--config", str(config), "--state-dir", str(self._state)]
         self.address = f"unix:{socket}"
         self._process = subprocess.Popen(argv)

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from . import places
 from .model.access import check_subject
 from .model.errors import InvalidConfig, Problem
-from .model.listen import parse_listener
+from .model.listen import Listener, parse_listener
 from .model.problems import not_there, problems_of
 from .model.quantity import Seconds, parse_size
 from .model.spec import MOST_WORKERS, ClusterSpec, Name, WorkerGroupSpec
@@ -32,6 +34,7 @@ else:
 DEFAULT_PROFILE = "default"
 """The profile of a request that names none, if the configuration has one of that name."""
 
+_HOST = re.compile(r"(\{cluster\}\.)?([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
 _MOST_FILE_BYTES = 1 << 20
 _DAY = 86_400.0
 
@@ -60,10 +63,29 @@ def _loopback(address: str) -> str:
     )
 
 
+def _public_url(url: str) -> str:
+    """What links to dashboards begin with, without a slash at the end."""
+    mend = 'write it as "https://dask.example.org", a port after it if need be'
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or 0
+    except ValueError:
+        raise ValueError(f"{url!r} is no URL: {mend}") from None
+    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(parts.netloc):
+        raise ValueError(f"{url!r} is no URL of a web server: {mend}")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError(f"{url!r} has more than a host: dashboards lie at /clusters/, so a host is all it may have")
+    # names below localhost are loopback's, too, for browsers
+    if parts.scheme == "http" and not (host.endswith(".localhost") or Listener(host=host, port=port).is_loopback):
+        raise ValueError(f"{url!r}: without TLS whoever is between takes over sessions: begin it with https://")
+    return url.rstrip("/")
+
+
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Subject = Annotated[str, AfterValidator(check_subject)]
 Address = Annotated[str, AfterValidator(_address)]
 Loopback = Annotated[str, AfterValidator(_loopback)]
+PublicUrl = Annotated[str, AfterValidator(_public_url)]
 
 
 class _Section(BaseModel):
@@ -133,6 +155,34 @@ class Tls(_Section):
         return self
 
 
+class Web(_Section):
+    """Where browsers see clusters' dashboards, after a login by a link that `daskctl dashboard` makes.
+
+    Attributes
+    ----------
+    listen
+        "HOST:PORT", under the same rules of `Tls` as the API's listeners, or "unix:PATH"; None: nowhere.
+    public_url
+        What links begin with; None: what `listen` says. "https://{cluster}.example.org" gives each cluster a host of
+        its own.
+    session
+        Seconds that a login is good for; it ends with the daemon, too.
+    """
+
+    listen: Address | None = None
+    public_url: PublicUrl | None = None
+    session: Seconds = Field(default=43_200.0, ge=60, le=30 * _DAY)
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Web:
+        if self.listen is None or self.public_url is not None:
+            return self
+        listener = parse_listener(self.listen)
+        if listener.socket is not None or listener.host in ("0.0.0.0", "::"):  # noqa: S104
+            raise ValueError(f"{self.listen} is nothing that a link can begin with: set `public_url`, too")
+        return self
+
+
 class Clusters(_Section):
     """How clusters are started, kept up and ended; times in seconds.
 
@@ -150,9 +200,13 @@ class Clusters(_Section):
         How long a worker that leaves may finish what it computes.
     grace
         How long a process has between being asked to end and being killed.
+    lost_after
+        Where a machine does not answer, and its workers have left the scheduler, others take their place after so long.
     contact_host
         Name or address by which the machines that workers run on reach this one; empty: the address of its default
         route.
+    embedded
+        The daemon's own user may have schedulers that run in the daemon itself, and with them users' code.
     """
 
     start_timeout: Seconds = Field(default=60.0, ge=1, le=3600)
@@ -162,7 +216,9 @@ class Clusters(_Section):
     orphan_timeout: Seconds = Field(default=_DAY, ge=60, le=365 * _DAY)
     drain: Seconds = Field(default=60.0, le=_DAY)
     grace: Seconds = Field(default=10.0, ge=0.1, le=3600)
+    lost_after: Seconds = Field(default=120.0, ge=1, le=_DAY)
     contact_host: str = Field(default="", max_length=253, pattern=r"[A-Za-z0-9._:-]*")
+    embedded: bool = False
 
 
 class AdaptiveDefaults(_Section):
@@ -271,8 +327,8 @@ class Profile(_Section):
     spec
         What it lays under a request; only what is set counts.
     dashboard_open_to_every_local_user
-        Where the daemon serves other users than its own: their clusters have no Dask dashboard, for that asks nobody
-        who they are; True: they have, and every user of the machine can read it.
+        Where the daemon serves other users than its own: without `Web.listen` their clusters have no Dask dashboard,
+        for that asks nobody who they are. True: they have one on loopback, and every user of the machine can read it.
     fixed
         What a request may not change: fields of the spec ("python"), of every group ("group.driver"), or an entry of
         one of their tables ("environment.LANG", "group.options.queue").
@@ -318,6 +374,7 @@ class Config(_Section):
     access: Access = Access()
     tls: Tls = Tls()
     drivers: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
+    web: Web = Web()
     profiles: Mapping[Name, Profile] = Field(default_factory=dict)
     file: Path | None = Field(default=None, exclude=True)
 
@@ -345,6 +402,9 @@ _AT_START = (
     "tls.certificate",
     "tls.key",
     "tls.client_ca",
+    "web.listen",
+    "web.public_url",
+    "web.session",
 )
 
 

@@ -38,6 +38,7 @@ from .security.peer import identity_of
 from .security.tokens import Tokens
 from .security.vault import Vault
 from .store import SCHEMA_VERSION, SqliteStore
+from .web.composition import Web, open_web
 from .web.server import PageServer
 
 log = structlog.get_logger(__name__)
@@ -99,6 +100,7 @@ def settings(config: Config) -> Settings:
         log_max_bytes=config.logs.max_bytes,
         log_files=config.logs.files,
         contact_host=clusters.contact_host,
+        lost_after=clusters.lost_after,
     )
 
 
@@ -106,6 +108,10 @@ def keep(config: Config) -> Keep:
     """How long what has ended is remembered, by the configuration."""
     history = config.history
     return Keep(config.logs.keep, history.keep_clusters, history.keep_events, history.max_events)
+
+
+def _serves_others(listen: Sequence[str]) -> bool:
+    return os.geteuid() == 0 or any(not address.startswith("unix:") for address in listen)
 
 
 def _shown(driver: Driver) -> DriverInfo:
@@ -165,6 +171,7 @@ class Daemon:
         self._notifier = notifier
         self._services: Services | None = None
         self._pages: PageServer | None = None
+        self._web: Web | None = None
         self._store: SqliteStore | None = None
         self._controller: Controller | None = None
         self._server: ApiServer | None = None
@@ -179,6 +186,10 @@ class Daemon:
         """
         self._store = await SqliteStore.open(self._where.state_dir, machine_id=self._where.machine_id, clock=time.time)
         self._controller = self._control(self._store)
+        if self._config.web.listen is not None:
+            self._web = await open_web(
+                self._config.web.listen, self._config, self._store, lambda: self._config.access, os.geteuid()
+            )
         services = self._services = Services(
             store=self._store,
             control=self._controller,
@@ -195,8 +206,17 @@ class Daemon:
             ),
             daemon_uid=os.geteuid(),
             clock=time.time,
+            dashboards=self._web.links if self._web is not None else None,
         )
+        if self._web is not None:
+            await self._web.serve(self._store, self._controller.dashboard)
+            log.info("dashboards are served", at=self._web.links.origin("{cluster}"))
         self._server = build_server(services, self._where.listen)
+        if self._config.clusters.embedded and _serves_others(self._where.listen):
+            log.warning(
+                "users' code may run in this daemon, which serves more than one user or machine: unset it",
+                key="clusters.embedded",
+            )
         await self._server.start()
         if self._config.daemon.metrics is not None:
             self._pages = self._metrics(self._config.daemon.metrics, self._store, self._controller)
@@ -256,6 +276,8 @@ class Daemon:
         """Listen no more, finish what was begun, let go of the state. Clusters run on."""
         if self._pages is not None:
             await self._pages.stop()
+        if self._web is not None:
+            await self._web.listener.stop()
         if self._server is not None:
             await self._server.stop(STOP_GRACE)
         if self._controller is not None:

@@ -19,4 +19,5 @@ html_theme = "furo"
 html_title = "daskd"
 numpydoc_show_class_members = False
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"

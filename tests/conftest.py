@@ -6,11 +6,15 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
 
 from .daemon_process import DaemonProcess, daemon_process
+
+# they run in an environment of their own: `make test-browser`
+collect_ignore = [] if find_spec("selenium") else ["browser"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,12 +7,16 @@ from importlib.metadata import version
 import click
 
 from .commands.adapt import adapt
+from .commands.apply import apply
 from .commands.completion import completion
 from .commands.create import create
+from .commands.dashboard import dashboard
 from .commands.delete import delete
 from .commands.drivers import drivers
 from .commands.events import events
+from .commands.explain import explain
 from .commands.get import get
+from .commands.group import group
 from .commands.info import info
 from .commands.list import list_clusters
 from .commands.logs import logs
@@ -21,19 +25,25 @@ from .commands.profiles import profiles
 from .commands.scale import scale
 from .commands.share import share, unshare
 from .commands.token import token
+from .commands.top import top
 from .commands.workers import workers
 from .framing import Example, shared_options, write_examples
 
 COMMANDS = (
     create,
+    apply,
     list_clusters,
     get,
+    explain,
     workers,
+    top,
     scale,
     adapt,
+    group,
     logs,
     events,
     lost,
+    dashboard,
     share,
     unshare,
     delete,
@@ -47,6 +57,7 @@ COMMANDS = (
 EXAMPLES = (
     Example("Make a cluster of four workers, and wait for them", "daskctl create etl -n 4"),
     Example("See how it is", "daskctl get etl"),
+    Example("Watch all of them work", "daskctl top"),
     Example("Read what it writes", "daskctl logs etl -f"),
     Example("End it", "daskctl delete etl"),
 )

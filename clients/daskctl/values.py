@@ -34,13 +34,24 @@ def parse_duration(text: str) -> float:
     ValueError
         When it is none, or longer than a year.
     """
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise ValueError(f'{text!r} is no duration: write seconds, or "30s", "5m", "12h", "1d"')
-    seconds = float(match["number"]) * _SECONDS[match["unit"] or "s"]
+    seconds = seconds_of(text)
     if seconds > _LONGEST_S:
         raise ValueError(f"{text!r} is longer than a year: write less")
     return seconds
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of a duration of whatever length.
+
+    Raises
+    ------
+    ValueError
+        When it is none.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f'{text!r} is no duration: write seconds, or "30s", "5m", "12h", "1d"')
+    return float(match["number"]) * _SECONDS[match["unit"] or "s"]
 
 
 def parse_moment(text: str, now: datetime) -> datetime:
@@ -101,14 +112,41 @@ class DriverOption(click.ParamType):  # type: ignore[type-arg]  # generic in the
     """A driver's option, KEY=VALUE. The value is read as JSON where it is JSON (22, true, ["a","b"]), else as text."""
 
     name = "KEY=VALUE"
+    words = "option of a driver"
+    example = "queue=main"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
         if isinstance(value, tuple):
             return value
         key, equals, text = str(value).partition("=")
         if not equals or not key:
-            self.fail(f"{value!r} is no option of a driver: write KEY=VALUE, for example queue=main", param, ctx)
+            self.fail(f"{value!r} is no {self.words}: write KEY=VALUE, for example {self.example}", param, ctx)
         return key, _json_or_text(text)
+
+
+class WorkerOption(DriverOption):
+    """A keyword argument of the workers' class, in the same form."""
+
+    words = "option of workers"
+    example = "lifetime=1h"
+
+
+class Amount(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only
+    """A resource and how much there is of it, KEY=NUMBER."""
+
+    name = "KEY=NUMBER"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
+        if isinstance(value, tuple):
+            return value
+        key, _, text = str(value).partition("=")
+        try:
+            amount = float(text)
+        except ValueError:
+            amount = -1.0
+        if not key or not 0 <= amount < float("inf"):
+            self.fail(f"{value!r} is no resource: write its name and a number, for example GPU=1", param, ctx)
+        return key, amount
 
 
 class Variable(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click only

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import aclosing
+from collections.abc import Callable, Mapping
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 from daskd_client import AsyncDaskd, ClusterFailed, ClusterNotRunning, DaskdError
 from daskd_client.types import Cluster, Phase
+from daskd_client.waiting import FailureWatch, failing_error, who_is_missing
 
 from .failures import WaitOver
 from .render.clusters import what_hinders, workers
@@ -30,23 +31,42 @@ class Goal:
         Whether a cluster is there.
     ends
         Whether the goal is the cluster's end, so that its end fails nothing.
+    wanted
+        How many workers of each group it takes, by the group's name.
     """
 
     words: str
     reached: Callable[[Cluster], bool]
     ends: bool = False
+    wanted: Callable[[Cluster], Mapping[str, int]] = lambda _cluster: {}
 
 
 def started() -> Goal:
     """That the scheduler runs and every group has the workers that it should have."""
-    return Goal("runs with its workers", _has_workers)
+    return Goal(
+        "runs with its workers",
+        _has_workers,
+        wanted=lambda cluster: {group.name: group.desired for group in cluster.groups},
+    )
 
 
 def scaled(group: str, n_workers: int) -> Goal:
     """That a group has `n_workers`, none of them on the way out; or is told to have another number meanwhile."""
     return Goal(
-        f"has {n_workers} worker{'' if n_workers == 1 else 's'}", lambda cluster: _is_scaled(cluster, group, n_workers)
+        f"has {n_workers} worker{'' if n_workers == 1 else 's'}",
+        lambda cluster: _is_scaled(cluster, group, n_workers),
+        wanted=lambda cluster: {group or cluster.groups[0].name: n_workers},
     )
+
+
+def group_started(name: str) -> Goal:
+    """That a group has the workers that it should have, or is being removed meanwhile."""
+    return Goal(f"has the workers of group {name}", lambda cluster: _has_group(cluster, name))
+
+
+def group_gone(name: str) -> Goal:
+    """That a group is no more."""
+    return Goal(f"is without group {name}", lambda cluster: all(group.name != name for group in cluster.groups))
 
 
 def ended() -> Goal:
@@ -63,11 +83,17 @@ def _has_workers(cluster: Cluster) -> bool:
     return cluster.phase is Phase.RUNNING and all(group.running >= group.desired for group in cluster.groups)
 
 
+def _has_group(cluster: Cluster, name: str) -> bool:
+    found = [group for group in cluster.groups if group.name == name and not group.removing]
+    return not found or (cluster.phase is Phase.RUNNING and found[0].running >= found[0].desired)
+
+
 def _is_scaled(cluster: Cluster, name: str, n_workers: int) -> bool:
-    for index, group in enumerate(cluster.groups):
-        if group.name == name or (not name and index == 0):
-            return group.desired != n_workers or (group.running == n_workers and not group.ending)
-    return False
+    try:
+        group = cluster.group(name)
+    except KeyError:  # removed meanwhile
+        return True
+    return group.desired != n_workers or (group.running == n_workers and not group.ending)
 
 
 def hopeless(cluster: Cluster, goal: Goal) -> bool:
@@ -106,8 +132,10 @@ async def until(daskd: AsyncDaskd, cluster: Cluster, goal: Goal, printer: Printe
         When it failed instead; with the tail of its logs.
     ClusterNotRunning
         When somebody ended it instead.
+    WorkersFailing
+        When workers that it takes fail to start again and again.
     WaitOver
-        When the time was up.
+        When the time was up; with what it waited for.
     """
     try:
         reached = await asyncio.wait_for(_follow(daskd, cluster, goal, printer), timeout_s)
@@ -117,9 +145,7 @@ async def until(daskd: AsyncDaskd, cluster: Cluster, goal: Goal, printer: Printe
     except asyncio.TimeoutError as error:
         if isinstance(error, DaskdError):
             raise  # a call's own deadline
-        raise WaitOver(
-            f"The time was up before {cluster.name} {goal.words}; the daemon goes on. See: daskctl get {cluster.name}"
-        ) from None
+        raise await _time_is_up(daskd, cluster, goal) from None
     if hopeless(reached, goal):
         raise await _why_not(daskd, reached, goal)
     return reached
@@ -127,6 +153,7 @@ async def until(daskd: AsyncDaskd, cluster: Cluster, goal: Goal, printer: Printe
 
 async def _follow(daskd: AsyncDaskd, cluster: Cluster, goal: Goal, printer: Printer) -> Cluster:
     """The cluster once it reached the goal, or can't any more."""
+    failures = FailureWatch(cluster)
     with printer.progress(progress(cluster, goal)) as show:
         # By uid: a name reaches live clusters only, and may be another's by the time that this one has ended.
         async with aclosing(daskd.watch(cluster.uid)) as changes:
@@ -136,8 +163,19 @@ async def _follow(daskd: AsyncDaskd, cluster: Cluster, goal: Goal, printer: Prin
                 cluster = change.cluster
                 if goal.reached(cluster) or hopeless(cluster, goal):
                     return cluster
+                if why := failures.hopeless(cluster, goal.wanted(cluster)):
+                    raise failing_error(cluster, why)
                 show(progress(cluster, goal))
     return await daskd.get(cluster.uid)
+
+
+async def _time_is_up(daskd: AsyncDaskd, cluster: Cluster, goal: Goal) -> WaitOver:
+    with suppress(DaskdError):  # what is known is worth telling
+        cluster = await daskd.get(cluster.uid)
+    words = [f"The time was up before {cluster.name} {goal.words}; the daemon goes on"]
+    if not goal.ends:
+        words += [await who_is_missing(daskd, cluster), " ".join(what_hinders(cluster).split())]
+    return WaitOver(". ".join([*filter(None, words), f"See: daskctl get {cluster.name}"]))
 
 
 async def _why_not(daskd: AsyncDaskd, cluster: Cluster, goal: Goal) -> ClusterFailed | ClusterNotRunning:

@@ -9,14 +9,17 @@ from . import defaults
 from .api import AsyncDaskd
 from .errors import (
     ClusterExists,
+    ClusterExpiring,
     ClusterFailed,
     ClusterNotFound,
     ClusterNotRunning,
     DaemonUnavailable,
     DaskdError,
     DeadlineExceeded,
+    GroupExists,
     GroupNotFound,
     HeldWorkUnsupported,
+    IncompatibleVersions,
     InvalidAddress,
     InvalidArgument,
     InvalidSpec,
@@ -25,11 +28,17 @@ from .errors import (
     Problem,
     ResumeTokenExpired,
     SchedulerUnreachable,
+    SpecImmutable,
     TokenNotFound,
     Unauthenticated,
+    Unimplemented,
     UntrustedDaemon,
     WorkerNotFound,
+    WorkersFailing,
 )
+from .explanation import Explanation
+from .unplaceable import UnplaceableWork
+from .versions import VersionMismatch
 
 if TYPE_CHECKING:
     from .cluster import RemoteCluster
@@ -51,14 +60,18 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "AsyncDaskd",
     "ClusterExists",
+    "ClusterExpiring",
     "ClusterFailed",
     "ClusterNotFound",
     "ClusterNotRunning",
     "DaemonUnavailable",
     "DaskdError",
     "DeadlineExceeded",
+    "Explanation",
+    "GroupExists",
     "GroupNotFound",
     "HeldWorkUnsupported",
+    "IncompatibleVersions",
     "InvalidAddress",
     "InvalidArgument",
     "InvalidSpec",
@@ -69,9 +82,14 @@ __all__ = [
     "RemoteCluster",
     "ResumeTokenExpired",
     "SchedulerUnreachable",
+    "SpecImmutable",
     "TokenNotFound",
     "Unauthenticated",
+    "Unimplemented",
+    "UnplaceableWork",
     "UntrustedDaemon",
+    "VersionMismatch",
     "WorkerNotFound",
+    "WorkersFailing",
     "list_clusters",
 ]

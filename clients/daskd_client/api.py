@@ -6,27 +6,29 @@ import asyncio
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import TracebackType
 from typing import Any
 
-from google.protobuf.message import Message
-
-from daskd_api.v1 import cluster_pb2, cluster_pb2_grpc, daemon_pb2, daemon_pb2_grpc, token_pb2, token_pb2_grpc
+from daskd_api.v1 import cluster_pb2, cluster_pb2_grpc, daemon_pb2, daemon_pb2_grpc, token_pb2_grpc
 
 from .address import find_address, find_token
 from .auth import credentials
 from .calls import Caller, TLSFiles, open_channel
-from .errors import DaemonUnavailable, InvalidArgument, InvalidSpec, Problem, ResumeTokenExpired
-from .translate import from_message, to_message, to_timestamp
+from .errors import DaemonUnavailable, InvalidArgument, ResumeTokenExpired
+from .explanation import Explanation
+from .fields import fill, put, right_number
+from .group_calls import GroupCalls
+from .token_calls import TokenCalls
+from .translate import from_message, to_timestamp
 from .types import (
     AdaptivePolicy,
     Change,
     Cluster,
     ClusterSpec,
     Connection,
-    CreatedToken,
     DaemonInfo,
+    DashboardLink,
     Discarded,
     Driver,
     Event,
@@ -35,14 +37,13 @@ from .types import (
     Phase,
     Profile,
     Right,
-    Token,
     Worker,
 )
 
 _PAGE = 1000
 
 
-class AsyncDaskd:
+class AsyncDaskd(GroupCalls, TokenCalls):
     """A client of the daemon's API.
 
     It may be used from any event loop, from several too. A daemon that is being started again is waited for, for a
@@ -65,9 +66,12 @@ class AsyncDaskd:
 
     Notes
     -----
-    Every method raises the errors of `daskd_client.errors`: `DaemonUnavailable` when there is no daemon,
-    `ClusterNotFound` for a name that is no cluster of yours, and so on. A ``name`` is a cluster's name, its uid
-    (which alone reaches an ended one), or ``owner/name`` for administrators.
+    A ``name`` is a cluster's name, its uid (which alone reaches an ended one), or ``owner/name`` for one that is
+    shared with you, and for administrators. Where a call answers with a cluster, that is its record as it is then.
+
+    Whatever is asked, these may be raised: `DaemonUnavailable` when no daemon is reached, `DeadlineExceeded` when it
+    takes longer than `timeout`, `Unauthenticated` when it does not know you, `NotAllowed` when you may not do this,
+    and, where a cluster is named, `ClusterNotFound` when there is none of that name that you may see.
 
     Examples
     --------
@@ -81,10 +85,10 @@ class AsyncDaskd:
         self._address = str(found)
         self._is_local = found.socket is not None
         self._channel = open_channel(found, TLSFiles.configured())
-        self._caller = Caller(found, credentials(found, find_token(token)), timeout)
         self._clusters: Any = cluster_pb2_grpc.ClusterServiceStub(self._channel)
         self._daemon: Any = daemon_pb2_grpc.DaemonServiceStub(self._channel)
         self._tokens: Any = token_pb2_grpc.TokenServiceStub(self._channel)
+        self._caller = Caller(found, credentials(found, find_token(token)), timeout, self._daemon.GetDaemonInfo)
 
     @property
     def address(self) -> str:
@@ -97,7 +101,7 @@ class AsyncDaskd:
         return self._is_local
 
     async def close(self) -> None:
-        """Close the connection; streams that are still read end."""
+        """Close the connection; streams that are still read end. Leaving the context does it."""
         self._channel.close()
 
     async def __aenter__(self) -> AsyncDaskd:
@@ -129,6 +133,11 @@ class AsyncDaskd:
         validate_only
             Check everything, record nothing.
 
+        Returns
+        -------
+        Cluster
+            As it was recorded, or would be: with its name, and all that was left open decided.
+
         Raises
         ------
         InvalidSpec
@@ -141,12 +150,12 @@ class AsyncDaskd:
         request = cluster_pb2.CreateClusterRequest(
             name=name, request_id=request_id or uuid.uuid4().hex, validate_only=validate_only
         )
-        _fill("spec", spec or ClusterSpec(), request.spec)
+        fill("spec", spec or ClusterSpec(), request.spec)
         answer = await self._caller.call(self._clusters.CreateCluster, request)
         return from_message(answer.cluster, Cluster)
 
     async def get(self, name: str) -> Cluster:
-        """A cluster."""
+        """A cluster, a live one by its name, an ended one by its uid as long as it is remembered."""
         answer = await self._caller.call(self._clusters.GetCluster, cluster_pb2.GetClusterRequest(name=name))
         return from_message(answer.cluster, Cluster)
 
@@ -158,7 +167,19 @@ class AsyncDaskd:
         owner: str = "",
         include_ended: bool = False,
     ) -> list[Cluster]:
-        """The clusters that you may see, newest first; live ones only, unless told otherwise."""
+        """The clusters that you may see, newest first.
+
+        Parameters
+        ----------
+        phases
+            Those in one of these phases only. Empty: in any.
+        name_prefix
+            Those whose name begins so.
+        owner
+            This user's only.
+        include_ended
+            Ended ones too, as long as they are remembered.
+        """
         wanted = cluster_pb2.ClusterFilter(
             phases=[cluster_pb2.Phase.Value(f"PHASE_{Phase(phase).value}") for phase in phases],
             name_prefix=name_prefix,
@@ -178,17 +199,21 @@ class AsyncDaskd:
         cores: int | None = None,
         memory: str | None = None,
     ) -> Cluster:
-        """Set how many workers a group (by default the first) has, which turns its adaptive policy off.
+        """Set how many workers a group has, which turns its adaptive policy off. Does not wait for them.
 
         Parameters
         ----------
         n_workers, cores, memory
-            One of them: workers, or threads or memory (``"64GiB"``) in whole workers, rounded up.
+            One of them: workers, 0 and up, or threads or memory (``"64GiB"``) in whole workers, rounded up.
+        group
+            Its name. Empty: the first.
 
         Raises
         ------
         InvalidArgument
-            None of them was given, or several.
+            None of the three was given, or several; or the number is none.
+        GroupNotFound, ClusterNotRunning, LimitExceeded
+            There is no such group; the cluster has ended; it is more than you may have.
         """
         given = {"n_workers": n_workers, "cores": cores, "memory": memory}
         given = {field: value for field, value in given.items() if value is not None}
@@ -196,23 +221,42 @@ class AsyncDaskd:
             raise InvalidArgument("scale() takes one of n_workers, cores and memory.", facts={"field": "n_workers"})
         request = cluster_pb2.ScaleClusterRequest(name=name, group=group)
         for field, value in given.items():
-            _set(field, value, request)
+            put(field, value, request)
         answer = await self._caller.call(self._clusters.ScaleCluster, request)
         return from_message(answer.cluster, Cluster)
 
     async def adapt(self, name: str, policy: AdaptivePolicy | None, group: str = "") -> Cluster:
-        """Put an adaptive policy in the place of the one that a group had. None: off, the count stays."""
+        """Put an adaptive policy in the place of the one that a group had, as a whole.
+
+        Parameters
+        ----------
+        policy
+            What holds from now on; what is None in it is the daemon's to choose. None: off, the count stays.
+        group
+            Its name. Empty: the first.
+
+        Raises
+        ------
+        InvalidArgument, GroupNotFound, ClusterNotRunning, LimitExceeded
+            The policy is at odds with itself; its group is none; the cluster has ended; it could grow beyond what you
+            may have.
+        """
         request = cluster_pb2.AdaptClusterRequest(name=name, group=group)
         if policy is not None:
             request.policy.SetInParent()
-            _fill("policy", policy, request.policy)
+            fill("policy", policy, request.policy)
         answer = await self._caller.call(self._clusters.AdaptCluster, request)
         return from_message(answer.cluster, Cluster)
 
     async def delete(self, name: str) -> Cluster:
-        """Ask for a cluster's end; does not wait for it. A repeat is harmless."""
+        """Ask for a cluster's end. Does not wait for it: `watch` its uid until it has ended. A repeat is harmless."""
         answer = await self._caller.call(self._clusters.DeleteCluster, cluster_pb2.DeleteClusterRequest(name=name))
         return from_message(answer.cluster, Cluster)
+
+    async def explain(self, name: str) -> Explanation:
+        """Why a cluster is as it is: what each group aims at and why, what waits for what."""
+        request = cluster_pb2.ExplainClusterRequest(name=name)
+        return from_message(await self._caller.call(self._clusters.ExplainCluster, request), Explanation)
 
     async def share(self, name: str, who: str, right: Right | str = Right.USE) -> Cluster:
         """Share a cluster with a user or a group. Who had another right has this one instead.
@@ -230,61 +274,21 @@ class AsyncDaskd:
         InvalidArgument
             There is no such user, group or right.
         """
-        request = cluster_pb2.ShareClusterRequest(name=name, who=who, right=_right_number(right))
+        request = cluster_pb2.ShareClusterRequest(name=name, who=who, right=right_number(right))
         answer = await self._caller.call(self._clusters.ShareCluster, request)
         return from_message(answer.cluster, Cluster)
 
     async def unshare(self, name: str, who: str) -> Cluster:
-        """Share a cluster with that user or group no more. Their clients that are connected stay so."""
-        request = cluster_pb2.UnshareClusterRequest(name=name, who=who)
-        answer = await self._caller.call(self._clusters.UnshareCluster, request)
-        return from_message(answer.cluster, Cluster)
-
-    async def create_token(
-        self,
-        description: str = "",
-        *,
-        role: str = "user",
-        right: Right | str = Right.MANAGE,
-        clusters: Iterable[str] = (),
-        lifetime: timedelta | None = None,
-    ) -> CreatedToken:
-        """Make a token that lasts, for a program or for use from another machine. It calls as you.
+        """Share a cluster with that user or group no more. Their clients that are connected stay so.
 
         Parameters
         ----------
-        role
-            The most that it makes of you: "user", "operator", "admin".
-        right
-            The most that it may do with a cluster: "view", "use", "manage".
-        clusters
-            Names or uids of those that it is for. None: all of yours, and new ones.
-        lifetime
-            A year at most. By default 30 days.
+        who
+            As it was shared: a user's name, or "@" and a group's.
         """
-        request = token_pb2.CreateTokenRequest(
-            description=description, role=role, right=_right_number(right), clusters=clusters
-        )
-        if lifetime is not None:
-            request.lifetime.FromTimedelta(lifetime)
-        answer = await self._caller.call(self._tokens.CreateToken, request, retry=False)
-        return from_message(answer, CreatedToken)
-
-    async def list_tokens(self, *, all_users: bool = False) -> list[Token]:
-        """Your tokens, oldest first; for administrators everybody's, if asked for."""
-        answer = await self._caller.call(self._tokens.ListTokens, token_pb2.ListTokensRequest(all_users=all_users))
-        return [from_message(token, Token) for token in answer.tokens]
-
-    async def revoke_token(self, token_id: str) -> Token:
-        """End a token at once.
-
-        Raises
-        ------
-        TokenNotFound
-            There is none of that id that you may end.
-        """
-        answer = await self._caller.call(self._tokens.RevokeToken, token_pb2.RevokeTokenRequest(id=token_id))
-        return from_message(answer.token, Token)
+        request = cluster_pb2.UnshareClusterRequest(name=name, who=who)
+        answer = await self._caller.call(self._clusters.UnshareCluster, request)
+        return from_message(answer.cluster, Cluster)
 
     async def watch(
         self, name: str = "", *, resume_token: str = "", include_events: bool = False
@@ -302,6 +306,11 @@ class AsyncDaskd:
             `Change.resume_token` of the last change that was seen. Empty: begin with what exists.
         include_events
             Tell events too.
+
+        Raises
+        ------
+        DaemonUnavailable
+            The daemon was away for longer than is waited for: watch again, with the last `resume_token`.
         """
         pauses = None
         while True:
@@ -326,7 +335,20 @@ class AsyncDaskd:
                 return
 
     async def workers(self, name: str, *, group: str = "", include_ended: bool = False) -> list[Worker]:
-        """A cluster's workers, those that are still expected and, if asked for, those that ended."""
+        """A cluster's workers, those that are still expected too.
+
+        Parameters
+        ----------
+        group
+            Only this group's. Empty: all.
+        include_ended
+            Those that ended too, with how, as long as they are remembered.
+
+        Raises
+        ------
+        GroupNotFound
+            The cluster has no such group.
+        """
         request = cluster_pb2.ListWorkersRequest(name=name, group=group, include_ended=include_ended)
         answer = await self._caller.call(self._clusters.ListWorkers, request)
         return [from_message(item, Worker) for item in answer.workers]
@@ -357,10 +379,15 @@ class AsyncDaskd:
             Only the last so many lines of each log.
         since
             Only lines written at or after this.
+
+        Raises
+        ------
+        WorkerNotFound
+            The cluster has no such worker.
         """
         request = cluster_pb2.StreamLogsRequest(name=name, scheduler=scheduler, worker=worker, follow=follow)
         if tail is not None:
-            _set("tail", tail, request)
+            put("tail", tail, request)
         if since is not None:
             request.since_time.CopyFrom(to_timestamp(since))
         async with aclosing(self._caller.stream(self._clusters.StreamLogs, request)) as answers:
@@ -369,7 +396,7 @@ class AsyncDaskd:
                     yield from_message(line, LogLine)
 
     async def events(self, name: str) -> list[Event]:
-        """A cluster's history, oldest first."""
+        """A cluster's history, oldest first; for administrators, by an empty name, what was no cluster's."""
         pages = self._pages(self._clusters.ListEvents, cluster_pb2.ListEventsRequest(name=name, page_size=_PAGE))
         return [from_message(item, Event) async for answer in pages for item in answer.events]
 
@@ -384,6 +411,19 @@ class AsyncDaskd:
         request = cluster_pb2.GetConnectionRequest(name=name)
         return from_message(await self._caller.call(self._clusters.GetConnection, request), Connection)
 
+    async def dashboard_link(self, name: str) -> DashboardLink:
+        """A link that opens a cluster's dashboard in a browser: once, and soon, where the daemon serves it.
+
+        Raises
+        ------
+        ClusterNotRunning
+            There is no scheduler (yet, or any more).
+        DaskdError
+            The cluster has no dashboard (reason ``NO_DASHBOARD``).
+        """
+        request = cluster_pb2.CreateDashboardLinkRequest(name=name)
+        return from_message(await self._caller.call(self._clusters.CreateDashboardLink, request), DashboardLink)
+
     async def held_work(self, name: str) -> list[HeldWork]:
         """What lost clients left.
 
@@ -396,7 +436,18 @@ class AsyncDaskd:
         return [from_message(item, HeldWork) for item in answer.held_work]
 
     async def discard_held_work(self, name: str, client: str = "") -> Discarded:
-        """Let go of what lost clients left, or of one client's only; answers how much that was."""
+        """Let go of what lost clients left, or of one client's only; answers how much that was.
+
+        Parameters
+        ----------
+        client
+            `HeldWork.client` of the one. Empty: all.
+
+        Raises
+        ------
+        SchedulerUnreachable
+            The cluster's scheduler does not answer.
+        """
         request = cluster_pb2.DiscardHeldWorkRequest(name=name, client=client)
         answer = await self._caller.call(self._clusters.DiscardHeldWork, request, retry=False)
         return from_message(answer, Discarded)
@@ -407,12 +458,12 @@ class AsyncDaskd:
         return from_message(answer, DaemonInfo)
 
     async def profiles(self) -> list[Profile]:
-        """The administrator's templates."""
+        """The administrator's templates, for `ClusterSpec.profile`."""
         answer = await self._caller.call(self._daemon.ListProfiles, daemon_pb2.ListProfilesRequest())
         return [from_message(item, Profile) for item in answer.profiles]
 
     async def drivers(self) -> list[Driver]:
-        """The systems that can launch workers."""
+        """The systems that can launch workers, for `WorkerGroupSpec.driver`; with the schema of their options."""
         answer = await self._caller.call(self._daemon.ListDrivers, daemon_pb2.ListDriversRequest())
         return [from_message(item, Driver) for item in answer.drivers]
 
@@ -423,28 +474,3 @@ class AsyncDaskd:
             if not answer.next_page_token:
                 return
             request.page_token = answer.next_page_token
-
-
-def _fill(field: str, value: Any, message: Message) -> None:
-    """Write a dataclass into a request; a value that no message can hold is the caller's error, named by field."""
-    try:
-        to_message(value, message)
-    except (TypeError, ValueError) as error:
-        raise _unfit(field, error) from error
-
-
-def _set(field: str, value: Any, message: Message) -> None:
-    try:
-        setattr(message, field, value)
-    except (TypeError, ValueError) as error:
-        raise _unfit(field, error) from error
-
-
-def _unfit(field: str, error: Exception) -> InvalidSpec:
-    return InvalidSpec(f"{field}: {error}", problems=(Problem(field, str(error)),))
-
-
-def _right_number(right: Right | str) -> cluster_pb2.Right.ValueType:
-    known = {each.value: each for each in Right}
-    wanted = known.get(str(getattr(right, "value", right)).upper(), Right.UNSPECIFIED)
-    return cluster_pb2.Right.Value(f"RIGHT_{wanted.value}")

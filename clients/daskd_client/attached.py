@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import html
+import logging
 import sys
 import threading
 import urllib.parse
+import warnings
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from types import CodeType, FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distributed import Client
 from distributed.core import Status
@@ -24,13 +28,23 @@ from .api import AsyncDaskd
 from .blocking import run_blocking
 from .creation import Opening
 from .defaults import choice, seconds, setting
-from .errors import ClusterNotFound
+from .errors import ClusterNotFound, DaskdError
 from .exit import keep_at_exit
 from .progress import Silent, make_progress
+from .release import own_release, skew
+from .versions import VersionMismatch
 from .view import ClusterView
 from .waiting import wait_for_end, wait_for_start
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+logger = logging.getLogger(__name__)
+
+_LINK_LEFT = timedelta(seconds=10)  # how long a link that is shown shall still be good
+_LINK_WITHIN = 5.0  # seconds that a repr may wait for a link
 _ENDED_WITHIN = 120.0  # seconds for `shutdown` to see the cluster gone
+_USERS_LINE = 4  # up from `_warn`: by `_begin`, and `RemoteCluster` or `attach`
 
 
 class AttachedCluster(BaseCluster):
@@ -42,6 +56,13 @@ class AttachedCluster(BaseCluster):
     """
 
     shutdown_on_close = False
+
+    if TYPE_CHECKING:
+        # What distributed's class has without types.
+        name: str
+
+        def __enter__(self) -> Self: ...
+        async def __aenter__(self) -> Self: ...
 
     # -- its life ------------------------------------------------------------------------------------------------------
 
@@ -59,6 +80,7 @@ class AttachedCluster(BaseCluster):
         quiet: bool,
     ) -> None:
         self._adaptive: Any = None
+        self._dashboard_link = types.DashboardLink()
         self.on_exit = choice("on-exit", on_exit, ("keep", "release"))
         self.shutdown_on_close = shutdown_on_close
         self._start_timeout = seconds("start_timeout", setting("start-timeout", start_timeout))
@@ -66,6 +88,7 @@ class AttachedCluster(BaseCluster):
         self._start_error: Exception | None = None
         self._starting: asyncio.Future[None] | None = None
         self._running: set[asyncio.Future[Any]] = set()
+        self._mismatches: list[str] = []
         ended = weakref.WeakMethod(self._cluster_ended)
         self._view = ClusterView(AsyncDaskd(address, token), lambda: _call(ended()))
         self._progress = Silent() if quiet else make_progress(setting("progress"))
@@ -80,9 +103,11 @@ class AttachedCluster(BaseCluster):
                 # Ctrl-C included: the cluster is the daemon's, but the thread is ours to end.
                 self._loop_runner.stop()
                 raise
+            finally:
+                self._warn(_USERS_LINE)
 
-    def __await__(self) -> Any:
-        async def started() -> AttachedCluster:
+    def __await__(self) -> Generator[Any, Any, Self]:
+        async def started() -> Self:
             await self._started()
             return self
 
@@ -102,6 +127,8 @@ class AttachedCluster(BaseCluster):
         # The base class's own subscribes to worker status under a name that only one object may have: see ClusterView.
         daskd = self._view.daskd
         try:
+            # asked first: what comes next may fail for it
+            self._mismatches.append(skew(own_release(), await daskd.info()))
             record = await self._opening.open(daskd)
             self._cluster_info["name"] = record.name
             try:
@@ -109,14 +136,28 @@ class AttachedCluster(BaseCluster):
             finally:
                 self._progress.done()
             await self._view.open(record)
+            self._mismatches.append(self._view.mismatch())
         except Exception as error:
             # Client(cluster) swallows what its cluster raises here, and would wait for a scheduler that never comes:
             # `scheduler_address` tells it.
             self._start_error = error
             self.status = Status.failed
             await self._view.close()
+            self._warn_in_loop()
             raise
         self.status = Status.running
+        self._warn_in_loop()
+
+    def _warn_in_loop(self) -> None:
+        # an object with a loop of its own tells in the user's thread, where the line shown is the user's, too
+        if not self._owns_loop:
+            self._warn()
+
+    def _warn(self, stacklevel: int = 2) -> None:
+        """Tell once which versions do not go together."""
+        found, self._mismatches = self._mismatches, []
+        for words in filter(None, found):
+            warnings.warn(words, VersionMismatch, stacklevel=stacklevel)
 
     def close(self, timeout: float | None = None) -> Any:
         """Detach from the cluster, which goes on; with `shutdown_on_close`, end it.
@@ -232,7 +273,14 @@ class AttachedCluster(BaseCluster):
 
     @property
     def security(self) -> Security:
-        """The keys to the cluster's own authority; they come once it runs, and reach whoever has this by then."""
+        """The keys to the cluster's own authority; they come once it runs, and reach whoever has this by then.
+
+        Raises
+        ------
+        IncompatibleVersions
+            A client in this process could have nothing computed there.
+        """
+        self._view.check_versions()
         return self._view.security
 
     @property
@@ -247,12 +295,37 @@ class AttachedCluster(BaseCluster):
 
     @property
     def dashboard_link(self) -> str:
-        """The URL of Dask's dashboard, by ``distributed.dashboard.link`` of the configuration; empty without one."""
+        """The URL of Dask's dashboard, by ``distributed.dashboard.link`` of the configuration; empty without one.
+
+        One that the daemon serves asks for a login. The URL is then one that logs a browser in as you, once, and soon:
+        another is made when that one is too old. Within the event loop it is the dashboard's plain URL, for who is
+        logged in.
+        """
         link = self._view.connection.dashboard_link
         url = urllib.parse.urlsplit(link)
+        if url.path.startswith("/clusters/"):
+            return self._login_link() or link
         if url.path.strip("/") not in ("", "status") or not url.port:
             return link  # a proxy's, which knows its own way
         return str(format_dashboard_link(url.hostname, url.port))
+
+    def _login_link(self) -> str:
+        """A link that logs a browser in; empty where it can't be waited for, or the daemon makes none.
+
+        It is asked for at every repr of a cluster or its client, so each is kept while it is good.
+        """
+        made = self._dashboard_link
+        if made.expire_time is not None and made.expire_time - datetime.now(timezone.utc) > _LINK_LEFT:
+            return made.link
+        if self.asynchronous or self.status is not Status.running:
+            return ""
+        try:
+            made = self.sync(self._view.daskd.dashboard_link, self.uid, callback_timeout=_LINK_WITHIN)
+        except (DaskdError, asyncio.TimeoutError) as error:
+            logger.info("No link to the dashboard of cluster %s: %s", self.name, error)
+            return ""
+        self._dashboard_link = made
+        return made.link
 
     @property
     def workers(self) -> dict[str, Any]:
@@ -264,8 +337,10 @@ class AttachedCluster(BaseCluster):
         mode = "Adaptive" if any(group.adaptive is not None for group in record.groups) else "Manual"
         joined, desired = len(self.scheduler_info["workers"]), sum(group.desired for group in record.groups)
         count = f"{joined}" if joined == desired else f"{joined} / {desired}"
-        row = '<tr><td style="text-align: left;">{}</td></tr>'
-        return f"<table>{row.format(f'Scaling mode: {mode}')}{row.format(f'Workers: {count}')}</table>"
+        facts = [f"Scaling mode: {mode}", f"Workers: {count}"]
+        facts += [f"Cannot run: {html.escape(tasks.message)}" for tasks in record.unplaceable_tasks]
+        rows = "".join(f'<tr><td style="text-align: left;">{fact}</td></tr>' for fact in facts)
+        return f"<table>{rows}</table>"
 
     def __repr__(self) -> str:
         if self._start_error is not None:

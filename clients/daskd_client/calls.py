@@ -22,9 +22,12 @@ from typing import Any
 import dask.config
 import grpc
 
+from daskd_api.v1 import daemon_pb2
+
 from .address import Address
 from .auth import Credentials
-from .errors import DaemonUnavailable, InvalidArgument, Unauthenticated, from_rpc
+from .errors import DaemonUnavailable, DaskdError, InvalidArgument, Unauthenticated, Unimplemented, from_rpc
+from .release import own_release, unknown_call
 
 # A daemon that is started again is back within these, in seconds. One that never answered is given less: most likely
 # there is none.
@@ -111,12 +114,25 @@ def open_channel(address: Address, tls: TLSFiles | None = None) -> grpc.Channel:
 
 
 class Caller:
-    """Makes calls to one daemon."""
+    """Makes calls to one daemon.
 
-    def __init__(self, address: Address, credentials: Credentials, timeout: float) -> None:
+    Parameters
+    ----------
+    address
+        Where it is.
+    credentials
+        Who calls.
+    timeout
+        Seconds that one call may take.
+    about
+        The stub's method ``GetDaemonInfo``, by which a daemon that does not know a call is asked for its release.
+    """
+
+    def __init__(self, address: Address, credentials: Credentials, timeout: float, about: Any) -> None:
         self._address = str(address)
         self._credentials = credentials
         self._timeout = timeout
+        self._about = about
         self._reached = False
 
     async def call(self, method: Any, request: Any, *, retry: bool = True) -> Any:
@@ -144,6 +160,8 @@ class Caller:
                 pause = next(pauses, None)
                 if pause is None or not retry:
                     raise error
+            except Unimplemented as error:
+                raise await self._explained(error) from error.__cause__
             await asyncio.sleep(pause)
 
     async def stream(self, method: Any, request: Any) -> AsyncGenerator[Any, None]:
@@ -167,6 +185,8 @@ class Caller:
                 is_first = not answered and not is_last_try
                 if isinstance(translated, Unauthenticated) and is_first and self._credentials.refused():
                     continue
+                if isinstance(translated, Unimplemented):
+                    translated = await self._explained(translated)
                 raise translated from error
             finally:
                 stream.cancel()
@@ -184,6 +204,14 @@ class Caller:
             if not self._credentials.refused():
                 raise
         return await self._call_once(method, request)
+
+    async def _explained(self, error: Unimplemented) -> Unimplemented:
+        """The error with the daemon's release in it, if what answers is a daemon."""
+        try:
+            info = await self._call_as_known(self._about, daemon_pb2.GetDaemonInfoRequest())
+        except DaskdError:
+            return error
+        return Unimplemented(unknown_call(own_release(), info.version), facts={**error.facts, "version": info.version})
 
     async def _call_once(self, method: Any, request: Any) -> Any:
         metadata = await self._credentials.metadata()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,16 +19,18 @@ from .attached import AttachedCluster
 from .creation import CreateOrAttach, Find
 from .defaults import choice, seconds, setting
 from .errors import DeadlineExceeded, InvalidArgument
+from .explanation import Explanation
 from .held import take_over
 from .logs import collect_logs
 from .progress import describe
 from .rebinding import RebindingClient
-from .request import adaptive_policy, cluster_spec
-from .waiting import end_error
+from .request import adaptive_policy, cluster_spec, worker_group
+from .waiting import FailureWatch, end_error, failing_error, who_is_missing
 
 logger = logging.getLogger(__name__)
 
 _POLL = 0.1  # seconds between looks at who has joined
+_ANSWER = 5.0  # seconds that a scheduler has to say who has joined
 
 
 class RemoteCluster(AttachedCluster):
@@ -47,13 +49,13 @@ class RemoteCluster(AttachedCluster):
         How many workers; with `adaptive`, at first.
     worker
         What each worker is like: ``nthreads``, ``memory_limit``, ``resources``, ``environment``, ``local_directory``,
-        ``death_timeout``.
+        ``death_timeout``, ``preload``, ``worker_class`` (or its name), ``options`` (more keyword arguments of it).
     workers_per_node
         How many workers share one process tree, job or pod.
     options
         What this driver alone understands, for example ``{"queue": "main"}``.
     groups
-        Several kinds of workers by name, each a mapping of the five parameters above and `adaptive`, instead of them.
+        Several kinds of workers by name, each a mapping of the parameters of `add_worker_group`, instead of those here.
     profile
         The administrator's template that the spec is laid over.
     python, cwd
@@ -61,11 +63,23 @@ class RemoteCluster(AttachedCluster):
         this process's, and its import path too, so that what can be imported here can be there.
     environment
         Environment variables of scheduler and workers.
+    prologue
+        Lines of shell that run before each process of workers, such as ``"module load gcc"``.
+    scheduler
+        What the scheduler is like: ``preload``, ``options`` (more keyword arguments of it), ``prologue``.
     adaptive
         The adaptive policy from the start: a mapping of the parameters of `adapt`.
     idle_timeout
-        End the cluster when it computed nothing for so long: seconds or text such as ``"2h"``; 0: never. None: as
-        the profile says.
+        How long the cluster may compute nothing before `on_idle`: seconds or text such as ``"2h"``; 0: for ever. None:
+        as the profile says.
+    on_idle
+        ``"delete"``: it ends. ``"scale_to_zero"``: its workers go, and the scheduler stays. None: as the profile says.
+    max_lifetime
+        End the cluster so long after its creation, whatever it computes: seconds or text such as ``"12h"``; 0: never.
+        None: as the profile says.
+    lifetime_warning
+        How long before that end a `ClusterExpiring` warns of it, here and in every process that is attached; 0: not at
+        all. None: ten minutes, at most a tenth of `max_lifetime`.
     held_work
         Bounds on a lost client's work: ``keep`` (a duration) and ``memory_share`` (0 to 1).
     dashboard
@@ -121,8 +135,13 @@ class RemoteCluster(AttachedCluster):
         python: str | None = None,
         cwd: str | None = None,
         environment: Mapping[str, str] | None = None,
+        prologue: str | Sequence[str] | None = None,
+        scheduler: Mapping[str, Any] | None = None,
         adaptive: Mapping[str, Any] | None = None,
         idle_timeout: Any = None,
+        on_idle: str | None = None,
+        max_lifetime: Any = None,
+        lifetime_warning: Any = None,
         held_work: Mapping[str, Any] | None = None,
         dashboard: bool | None = None,
         if_exists: str | None = None,
@@ -142,6 +161,7 @@ class RemoteCluster(AttachedCluster):
             "workers_per_node": workers_per_node,
             "options": options,
             "adaptive": adaptive,
+            "prologue": prologue,
         }
         spec = cluster_spec(
             profile=setting("profile", profile),
@@ -151,8 +171,12 @@ class RemoteCluster(AttachedCluster):
             cwd=cwd,
             environment=environment,
             idle_timeout=idle_timeout,
+            on_idle=on_idle,
+            max_lifetime=max_lifetime,
+            lifetime_warning=lifetime_warning,
             held_work=held_work,
             dashboard=dashboard,
+            scheduler=scheduler,
         )
         exists = choice("if-exists", if_exists, ("error", "attach"))
         self._begin(
@@ -236,8 +260,83 @@ class RemoteCluster(AttachedCluster):
         self._adaptive = None
 
     def _group_is_adaptive(self, group: str) -> bool:
-        chosen = [each for each in self._view.record.groups if group in ("", each.name)]
-        return bool(chosen) and chosen[0].adaptive is not None
+        try:
+            return self._view.record.group(group).adaptive is not None
+        except KeyError:  # the daemon will say so
+            return False
+
+    def add_worker_group(
+        self,
+        name: str,
+        *,
+        n_workers: int | None = None,
+        worker: Mapping[str, Any] | None = None,
+        driver: str | None = None,
+        workers_per_node: int | None = None,
+        options: Mapping[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
+        adaptive: Mapping[str, Any] | None = None,
+        python: str | None = None,
+        cwd: str | None = None,
+        prologue: str | Sequence[str] | None = None,
+    ) -> Any:
+        """Add workers of another kind. Returns once the daemon has taken note; they come afterwards.
+
+        Parameters
+        ----------
+        name
+            The group's name within the cluster. A repeat with the same group is harmless.
+        n_workers, worker, driver, workers_per_node, options, adaptive, prologue
+            As for the cluster's own first group.
+        environment
+            Environment variables of these workers, over the cluster's.
+        python, cwd
+            Their interpreter, which must have ``distributed``, and their working directory. None: the cluster's.
+
+        Raises
+        ------
+        GroupExists
+            There is another group of that name.
+        InvalidSpec
+            A parameter is wrong; ``problems`` says which and how.
+
+        Examples
+        --------
+        >>> cluster.add_worker_group("highmem", n_workers=2, worker={"memory_limit": "8GiB"})  # doctest: +SKIP
+        """
+        keywords = {
+            "n_workers": n_workers,
+            "worker": worker,
+            "driver": driver,
+            "workers_per_node": workers_per_node,
+            "options": options,
+            "environment": environment,
+            "adaptive": adaptive,
+            "python": python,
+            "cwd": cwd,
+            "prologue": prologue,
+        }
+        return self._do(self._add_worker_group, worker_group(name, keywords))
+
+    async def _add_worker_group(self, group: types.WorkerGroupSpec) -> None:
+        await self._started()
+        self._view.record = await self._view.daskd.add_worker_group(self.uid, group)
+
+    def remove_worker_group(self, name: str) -> Any:
+        """Have a group of workers go: what they store moves to others, then they end.
+
+        Returns once the daemon has taken note. The last group can't be removed: scale it to 0.
+
+        Raises
+        ------
+        GroupNotFound
+            There is none of that name.
+        """
+        return self._do(self._remove_worker_group, name)
+
+    async def _remove_worker_group(self, name: str) -> None:
+        await self._started()
+        self._view.record = await self._view.daskd.remove_worker_group(self.uid, name)
 
     def adapt(
         self,
@@ -302,6 +401,14 @@ class RemoteCluster(AttachedCluster):
         await self._started()
         self._view.record = await self._view.daskd.adapt(self.uid, policy, group)
 
+    def explain(self) -> Any:
+        """Why the cluster is as it is: what each group aims at and why, what waits for what; an `Explanation`."""
+        return self.sync(self._explain)
+
+    async def _explain(self) -> Explanation:
+        await self._started()
+        return await self._view.daskd.explain(self.uid)
+
     def get_logs(self, cluster: bool = True, scheduler: bool = True, workers: bool | Iterable[str] = True) -> Any:
         """The logs of the cluster, also of what crashed or never started.
 
@@ -329,19 +436,32 @@ class RemoteCluster(AttachedCluster):
         await self._started()
         limit = seconds("timeout", timeout)
         deadline = None if limit is None else time() + limit
+        failures = FailureWatch(self._view.record)
         while True:
             if self.status is not Status.running:
                 raise await end_error(self._view.daskd, self._view.record)
-            await self._view.refresh()
+            # one that does not answer is being ended, or started again: the record knows
+            with suppress(OSError, asyncio.TimeoutError):
+                await asyncio.wait_for(self._view.refresh(), _ANSWER)
             running = sum(w["status"] == Status.running.name for w in self.scheduler_info["workers"].values())
             if running >= n_workers:
                 return
+            if why := failures.hopeless(self._view.record, _needed(self._view.record, n_workers)):
+                raise failing_error(self._view.record, why)
             if deadline is not None and time() > deadline:
-                raise DeadlineExceeded(
-                    f"{running} of {n_workers} workers joined within {limit:g} s. {describe(self._view.record)}.",
-                    facts={"name": self.name, "running": str(running), "wanted": str(n_workers)},
-                )
+                raise await self._too_late(running, n_workers, f"{limit:g} s")
             await asyncio.sleep(_POLL)
+
+    async def _too_late(self, running: int, wanted: int, limit: str) -> DeadlineExceeded:
+        record = self._view.record
+        desired = sum(group.desired for group in record.groups)
+        missing = await who_is_missing(self._view.daskd, record)
+        if not missing and desired < wanted:
+            missing = f"the cluster shall have {desired}: scale({wanted}) asks for more"
+        words = ". ".join(filter(None, (f"{running} of {wanted} workers joined within {limit}", missing)))
+        return DeadlineExceeded(
+            f"{words}. {describe(record)}.", facts={"name": self.name, "running": str(running), "wanted": str(wanted)}
+        )
 
     # -- work ----------------------------------------------------------------------------------------------------------
 
@@ -349,6 +469,11 @@ class RemoteCluster(AttachedCluster):
         """The current client if it is this cluster's, else a new `RebindingClient`.
 
         Its futures are bound again after a broken connection, where a plain ``Client(cluster)`` cancels them.
+
+        Raises
+        ------
+        IncompatibleVersions
+            This process's `distributed` and the cluster's do not understand each other.
         """
         with suppress(ValueError):
             current = Client.current()
@@ -395,3 +520,9 @@ class RemoteCluster(AttachedCluster):
     async def _discard_lost_work(self, client: str | None) -> types.Discarded:
         await self._started()
         return await self._view.daskd.discard_held_work(self.uid, client or "")
+
+
+def _needed(record: types.Cluster, n_workers: int) -> dict[str, int]:
+    """How many workers of each group it takes to have that many, if the other groups have all that they should."""
+    desired = sum(group.desired for group in record.groups)
+    return {group.name: group.desired - max(0, desired - n_workers) for group in record.groups}

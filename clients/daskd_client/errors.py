@@ -83,6 +83,18 @@ class GroupNotFound(DaskdError, LookupError):
     reason = "GROUP_NOT_FOUND"
 
 
+class GroupExists(DaskdError):
+    """The cluster has another worker group of that name already."""
+
+    reason = "GROUP_EXISTS"
+
+
+class SpecImmutable(DaskdError):
+    """What shall be different can only be chosen at creation; ``problems`` says which fields."""
+
+    reason = "SPEC_IMMUTABLE"
+
+
 class TokenNotFound(DaskdError, LookupError):
     """There is no such token of yours."""
 
@@ -120,6 +132,12 @@ class ClusterFailed(DaskdError):
         if not self.log_tail:
             return self.message
         return "\n  ".join((f"{self.message}\nThe last lines of its log:", *self.log_tail))
+
+
+class WorkersFailing(DaskdError):
+    """Workers that were waited for fail to start again and again; the daemon goes on trying."""
+
+    reason = "WORKERS_FAILING"
 
 
 class SchedulerUnreachable(DaskdError):
@@ -176,10 +194,26 @@ class DeadlineExceeded(DaskdError, asyncio.TimeoutError):
     reason = "DEADLINE_EXCEEDED"
 
 
+class IncompatibleVersions(DaskdError):
+    """This process's `distributed` and the cluster's can't speak to each other; the message says how to mend it."""
+
+    reason = "INCOMPATIBLE_VERSIONS"
+
+
+class Unimplemented(DaskdError):
+    """What answers does not know the call: an older daskd, or none."""
+
+    reason = "UNIMPLEMENTED"
+
+
 class InvalidAddress(DaskdError, ValueError):
     """The daemon's address is not one."""
 
     reason = "INVALID_ADDRESS"
+
+
+class ClusterExpiring(UserWarning):
+    """A cluster's lifetime is nearly over: it ends then, whatever it computes."""
 
 
 _BY_REASON: Mapping[str, type[DaskdError]] = {
@@ -190,6 +224,8 @@ _BY_REASON: Mapping[str, type[DaskdError]] = {
         ClusterNotFound,
         ClusterExists,
         GroupNotFound,
+        GroupExists,
+        SpecImmutable,
         TokenNotFound,
         WorkerNotFound,
         ClusterNotRunning,
@@ -229,9 +265,8 @@ def from_rpc(error: grpc.RpcError, address: str) -> DaskdError:
     if cls is DeadlineExceeded:
         return cls(f"The daemon at {address} did not answer in time.", facts={"address": address})
     if code is grpc.StatusCode.UNIMPLEMENTED:
-        return DaskdError(
+        return Unimplemented(
             f"What answers at {address} does not know this call: it is an older daskd, or none.",
-            reason="UNIMPLEMENTED",
             facts={"address": address},
         )
     return cls(words or f"The daemon at {address} answered {code.name} without a word.", reason=None)

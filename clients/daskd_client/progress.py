@@ -24,7 +24,9 @@ def describe(cluster: Cluster) -> str:
     desired = sum(group.desired for group in cluster.groups)
     if desired:
         text += f", {sum(group.running for group in cluster.groups)} of {desired} workers"
-    hindrance = cluster.message or next((group.message for group in cluster.groups if group.message), "")
+    hindrances = [cluster.message, *(group.message for group in cluster.groups)]
+    hindrances += [tasks.message for tasks in cluster.unplaceable_tasks]
+    hindrance = next(filter(None, hindrances), "")
     return f"{text}: {' '.join(hindrance.split())}" if hindrance else text
 
 

@@ -16,14 +16,37 @@ from typing import Any
 
 from .defaults import seconds
 from .errors import InvalidSpec, Problem
-from .types import AdaptivePolicy, ClusterSpec, HeldWorkPolicy, WorkerGroupSpec
+from .types import AdaptivePolicy, ClusterSpec, HeldWorkPolicy, IdleAction, SchedulerSpec, WorkerGroupSpec
 
 FROM_HERE = frozenset({"python", "cwd", "import_path"})
 """The fields that are taken from this process where nothing was said."""
 
-_GROUP_KEYS = ("driver", "n_workers", "worker", "workers_per_node", "options", "environment", "adaptive")
+_GROUP_KEYS = (
+    "driver",
+    "n_workers",
+    "worker",
+    "workers_per_node",
+    "options",
+    "environment",
+    "adaptive",
+    "python",
+    "cwd",
+    "prologue",
+)
 _DURATIONS = ("interval", "target_duration", "cool_down")
-_WORKER_KEYS = ("nthreads", "memory_limit", "resources", "environment", "local_directory", "death_timeout")
+_ON_IDLE = {"delete": IdleAction.DELETE, "scale_to_zero": IdleAction.SCALE_TO_ZERO}
+_WORKER_KEYS = (
+    "nthreads",
+    "memory_limit",
+    "resources",
+    "environment",
+    "local_directory",
+    "death_timeout",
+    "preload",
+    "worker_class",
+    "options",
+)
+_SCHEDULER_KEYS = tuple(f.name for f in fields(SchedulerSpec))
 
 
 @dataclass(frozen=True)
@@ -100,8 +123,12 @@ def cluster_spec(
     cwd: str | None = None,
     environment: Mapping[str, str] | None = None,
     idle_timeout: Any = None,
+    on_idle: str | None = None,
+    max_lifetime: Any = None,
+    lifetime_warning: Any = None,
     held_work: HeldWorkPolicy | Mapping[str, Any] | None = None,
     dashboard: bool | None = None,
+    scheduler: Mapping[str, Any] | None = None,
 ) -> ClusterSpec:
     """The spec that `RemoteCluster`'s keywords say.
 
@@ -129,9 +156,29 @@ def cluster_spec(
         cwd=cwd or "",
         environment=_strings(environment, "environment", problems),
         idle_timeout=_duration(idle_timeout, "idle_timeout", problems),
+        on_idle=_idle_action(on_idle, problems),
+        max_lifetime=_duration(max_lifetime, "max_lifetime", problems),
+        lifetime_warning=_duration(lifetime_warning, "lifetime_warning", problems),
         held_work=_policy(HeldWorkPolicy, held_work, "held_work", ("keep",), problems),
         dashboard=dashboard,
+        scheduler=_scheduler(scheduler, problems),
     )
+    if problems:
+        raise InvalidSpec(_words(problems), problems=tuple(problems))
+    return spec
+
+
+def worker_group(name: str, keywords: Mapping[str, Any]) -> WorkerGroupSpec:
+    """The worker group that the keywords of `RemoteCluster.add_worker_group` say; those that are None were not given.
+
+    Raises
+    ------
+    InvalidSpec
+        A keyword is unknown, or not of its type; all that is wrong is told at once.
+    """
+    problems: list[Problem] = []
+    given = {key: value for key, value in keywords.items() if value is not None}
+    spec = _group(name, given, "group", problems)
     if problems:
         raise InvalidSpec(_words(problems), problems=tuple(problems))
     return spec
@@ -179,7 +226,7 @@ def _group(name: str, content: Mapping[str, Any], where: str, problems: list[Pro
     return WorkerGroupSpec(
         name=name,
         driver=content.get("driver") or "",
-        n_workers=content.get("n_workers") or 0,
+        n_workers=content.get("n_workers"),
         nthreads=worker.get("nthreads") or 0,
         memory_limit=_memory(worker, f"{where}.worker.memory_limit", problems),
         workers_per_node=content.get("workers_per_node") or 0,
@@ -189,7 +236,60 @@ def _group(name: str, content: Mapping[str, Any], where: str, problems: list[Pro
         death_timeout=_duration(worker.get("death_timeout"), f"{where}.worker.death_timeout", problems),
         options=dict(content.get("options") or {}),
         adaptive=_policy(AdaptivePolicy, content.get("adaptive"), f"{where}.adaptive", _DURATIONS, problems),
+        python=os.fspath(content.get("python") or ""),
+        cwd=os.fspath(content.get("cwd") or ""),
+        preload=_texts(worker.get("preload"), f"{where}.worker.preload", problems),
+        worker_class=_class_name(worker.get("worker_class"), f"{where}.worker.worker_class", problems),
+        worker_options=_options(worker.get("options"), f"{where}.worker.options", problems),
+        prologue=_lines(content.get("prologue"), f"{where}.prologue", problems),
     )
+
+
+def _scheduler(given: Mapping[str, Any] | None, problems: list[Problem]) -> SchedulerSpec | None:
+    if given is None:
+        return None
+    _refuse_unknown(given, _SCHEDULER_KEYS, "scheduler", problems)
+    return SchedulerSpec(
+        placement=given.get("placement") or "",
+        preload=_texts(given.get("preload"), "scheduler.preload", problems),
+        options=_options(given.get("options"), "scheduler.options", problems),
+        prologue=_lines(given.get("prologue"), "scheduler.prologue", problems),
+    )
+
+
+def _options(given: Any, where: str, problems: list[Problem]) -> dict[str, Any]:
+    if given is not None and not isinstance(given, Mapping):
+        problems.append(Problem(where, f"{given!r} is no mapping of names and values"))
+        return {}
+    return dict(given or {})
+
+
+def _texts(given: Any, where: str, problems: list[Problem]) -> tuple[str, ...]:
+    """One text, or several."""
+    texts = [given] if isinstance(given, (str, os.PathLike)) else [] if given is None else given
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, (str, os.PathLike)) for text in texts):
+        problems.append(Problem(where, f"{given!r} is neither text nor a list of texts"))
+        return ()
+    return tuple(map(os.fspath, texts))
+
+
+def _lines(given: Any, where: str, problems: list[Problem]) -> tuple[str, ...]:
+    """Lines of shell, from a text or a list of lines."""
+    return tuple(given.strip().splitlines()) if isinstance(given, str) else _texts(given, where, problems)
+
+
+def _class_name(given: Any, where: str, problems: list[Problem]) -> str:
+    """A class, or its name, as workers import it; one that was defined in a session can't be."""
+    if given is None or isinstance(given, str):
+        return given or ""
+    if not isinstance(given, type):
+        problems.append(Problem(where, f"{given!r} is neither a class nor the name of one"))
+        return ""
+    if given.__module__ == "__main__" or given.__qualname__ != given.__name__:
+        words = f"{given.__qualname__} can't be imported by workers: define it at the top of a module of your own"
+        problems.append(Problem(where, words))
+        return ""
+    return f"{given.__module__}.{given.__name__}"
 
 
 def _memory(worker: Mapping[str, Any], where: str, problems: list[Problem]) -> str:
@@ -229,6 +329,12 @@ def _duration(given: Any, where: str, problems: list[Problem]) -> timedelta | No
             Problem(where, f"{given!r} is no duration: write seconds, or text such as '30s' or '5 minutes'")
         )
         return None
+
+
+def _idle_action(given: str | None, problems: list[Problem]) -> IdleAction:
+    if given is not None and given not in _ON_IDLE:
+        problems.append(Problem("on_idle", f"{given!r} is none of {', '.join(map(repr, _ON_IDLE))}"))
+    return _ON_IDLE.get(given or "", IdleAction.UNSPECIFIED)
 
 
 def _strings(given: Mapping[str, Any] | None, where: str, problems: list[Problem]) -> dict[str, str]:

@@ -17,20 +17,24 @@ from google.protobuf import duration_pb2, json_format, struct_pb2, timestamp_pb2
 from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.message import Message
 
-from . import types
+from . import explanation, types
 
 T = TypeVar("T")
 
 DATACLASSES: dict[str, type[Any]] = {
+    "ApplyClusterResponse": types.Applied,
     "WatchClustersResponse": types.Change,
     "DiscardHeldWorkResponse": types.Discarded,
     "GetConnectionResponse": types.Connection,
+    "CreateDashboardLinkResponse": types.DashboardLink,
     "CreateTokenResponse": types.CreatedToken,
+    "ExplainClusterResponse": explanation.Explanation,
     "GetDaemonInfoResponse": types.DaemonInfo,
     **{
         cls.__name__: cls
-        for cls in vars(types).values()
-        if dataclasses.is_dataclass(cls) and isinstance(cls, type) and cls.__module__ == types.__name__
+        for module in (types, explanation)
+        for cls in vars(module).values()
+        if dataclasses.is_dataclass(cls) and isinstance(cls, type) and cls.__module__ == module.__name__
     },
 }
 """The dataclass of each message, by the message's name."""

@@ -74,11 +74,11 @@ class Grant:
 
 @dataclass(frozen=True)
 class WorkerGroupSpec:
-    """Workers of one kind. Empty and 0 mean the daemon's default."""
+    """Workers of one kind. Empty, None and 0 mean the daemon's default, but for 0 workers."""
 
     name: str = ""
     driver: str = ""
-    n_workers: int = 0
+    n_workers: int | None = None
     nthreads: int = 0
     memory_limit: str = ""
     workers_per_node: int = 0
@@ -252,7 +252,7 @@ class Cluster:
     expire_time: datetime | None = None
 
     def group(self, name: str = "") -> WorkerGroupStatus:
-        """The group of that name; by default the first.
+        """The group of that name; by default the first that is not being removed.
 
         Raises
         ------
@@ -260,14 +260,30 @@ class Cluster:
             There is none.
         """
         for group in self.groups:
-            if name in ("", group.name):
+            if group.name == name or (not name and not group.removing):
                 return group
         raise KeyError(name)
+
+    @property
+    def expiring(self) -> bool:
+        """Whether its end by `max_lifetime` was warned of; told by the daemon's clock, as all times of a record are."""
+        warning = self.spec.lifetime_warning if self.spec is not None else None
+        if self.expire_time is None or self.update_time is None or not warning:
+            return False
+        return self.update_time >= self.expire_time - warning
 
     @property
     def ended(self) -> bool:
         """Whether it is stopped or failed."""
         return self.phase in ENDED
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The cluster that a spec was applied to, and what was (or would be) changed, in words."""
+
+    cluster: Cluster
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -373,6 +389,15 @@ class Connection:
     tls_client_key: str = field(default="", repr=False)
     dashboard_link: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DashboardLink:
+    """Where a browser sees a dashboard. With an `expire_time` whoever opens it first is logged in as you: its repr
+    does not show it."""
+
+    link: str = field(default="", repr=False)
+    expire_time: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -11,21 +11,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import warnings
 from collections.abc import Callable
 from contextlib import aclosing, suppress
+from datetime import datetime
 from typing import Any
 
 import distributed
 from distributed.objects import SchedulerInfo
 
 from .api import AsyncDaskd
-from .errors import ClusterNotFound, DaskdError
+from .errors import ClusterExpiring, ClusterNotFound, DaskdError, IncompatibleVersions
 from .security import LateSecurity
 from .types import Cluster, Connection
+from .unplaceable import UnplaceableNotice
+from .versions import can_speak, differences, mismatch, own_versions
 
 logger = logging.getLogger(__name__)
 
 _LONGEST_PAUSE = 30.0  # seconds between tries while the daemon, or the scheduler, does not answer
+_VERSIONS_DIFFER = "VERSIONS_DIFFER"  # a cluster's reason: workers do not have the scheduler's versions
 _ASK_EVERY = 1.0  # seconds
 _ASK_SHARE = 0.01  # seconds more for each worker: the account of 1,000 workers is a megabyte
 
@@ -60,6 +65,8 @@ class ClusterView:
         self.scheduler_info: Any = {"workers": {}}
         self.comm: Any = None
         self._on_end = on_end
+        self._notice = UnplaceableNotice()
+        self._warned_of: datetime | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self, record: Cluster) -> None:
@@ -72,7 +79,7 @@ class ClusterView:
         OSError
             The scheduler can't be reached.
         """
-        self.record = record
+        self.take(record)
         await self._connect()
         await self.refresh()
         self._tasks = [
@@ -83,6 +90,36 @@ class ClusterView:
     async def refresh(self) -> None:
         """Ask the scheduler for its account."""
         self.scheduler_info = SchedulerInfo(await self.comm.identity())
+
+    def mismatch(self) -> str:
+        """What this process, the scheduler and its workers have in versions that do not go together, in words."""
+        found = differences(own_versions(), self.connection.versions)
+        words = [mismatch(self.record.name, self._python(), found)] if found else []
+        if self.record.reason == _VERSIONS_DIFFER:
+            words.append(f"Of cluster {self.record.name!r} itself: {self.record.message}")
+        return " ".join(words)
+
+    def check_versions(self) -> None:
+        """See that the scheduler understands what a client in this process says.
+
+        Raises
+        ------
+        IncompatibleVersions
+            It does not.
+        """
+        here, there = own_versions(), self.connection.versions
+        if not can_speak(here, there):
+            raise IncompatibleVersions(
+                f"Nothing can be computed on cluster {self.record.name!r} from here: distributed {here['distributed']} "
+                f"and {there['distributed']} do not understand each other. "
+                + mismatch(self.record.name, self._python(), differences(here, there)),
+                facts={"name": self.record.name, "here": here["distributed"], "there": there["distributed"]},
+            )
+
+    def _python(self) -> str:
+        """The cluster's interpreter, if it is on this machine and known."""
+        spec = self.record.spec
+        return spec.python if spec is not None and self.daskd.is_local else ""
 
     async def close(self) -> None:
         """Stop following; the cluster itself is left alone.
@@ -97,6 +134,21 @@ class ClusterView:
         await asyncio.gather(*(task for task in tasks if task is not current), return_exceptions=True)
         if self.comm is not None:
             await self.comm.close_rpc()
+
+    def take(self, record: Cluster) -> None:
+        """Know the daemon's newest word, and warn once if it is that the cluster's lifetime is nearly over."""
+        self.record = record
+        self._notice.see(record)
+        if not record.expiring or record.ended or record.delete_requested or self._warned_of == record.expire_time:
+            return
+        self._warned_of = when = record.expire_time
+        assert when is not None
+        words = f"Cluster {record.name!r} ends at {when.astimezone():%Y-%m-%d %H:%M:%S %Z}: its lifetime is over then."
+        try:
+            warnings.warn(f"{words} Save what you need.", ClusterExpiring, stacklevel=2)
+        except ClusterExpiring:
+            # who has warnings raised shall not lose what follows the cluster to it
+            logger.warning("%s", words)
 
     async def _connect(self) -> None:
         connection = await self.daskd.connection(self.record.uid)
@@ -120,7 +172,7 @@ class ClusterView:
                     async for change in changes:
                         token, pause = change.resume_token or token, _ASK_EVERY
                         if change.cluster is not None:
-                            self.record = change.cluster
+                            self.take(change.cluster)
                         if self.record.ended or self.record.delete_requested:
                             self._on_end()
                             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import TypeAlias
 
@@ -10,8 +10,6 @@ import grpc
 import structlog
 
 from daskd.control import desired
-from daskd.control.desired import Step
-from daskd.crashpoints import reached
 from daskd.model.access import Right
 from daskd.model.cluster import Cluster
 from daskd.model.errors import InvalidArgument, Problem
@@ -21,8 +19,13 @@ from daskd_api.v1 import cluster_pb2 as pb
 from daskd_api.v1 import cluster_pb2_grpc
 
 from . import listing, translate
+from .apply import apply_cluster
+from .changing import StepFrom, change
 from .create import bounds_of
+from .dashboard import create_dashboard_link, with_dashboard
 from .edge import current_caller
+from .explain import explain_cluster
+from .groups import add_group, remove_group
 from .history import from_caller
 from .policy import read_policy, read_size
 from .recording import record_cluster
@@ -72,7 +75,7 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
         cluster = await self._resolve(request.name, Right.MANAGE)
         actor = current_caller().name
         if request.HasField("policy"):
-            name = desired.group_name(cluster, request.group)
+            name = desired.staying_group(cluster, request.group)
             policy = read_policy(request.policy, name, cluster.spec.profile, self._services.config)
             bounds = bounds_of(self._services.config, cluster.spec.profile)
             since = self._services.clock()
@@ -84,6 +87,26 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
         on = request.HasField("policy")
         log.info("cluster adapted", cluster=cluster.name, cluster_uid=cluster.uid, group=request.group, on=on)
         return pb.AdaptClusterResponse(cluster=_shown(changed))
+
+    async def AddWorkerGroup(self, request: pb.AddWorkerGroupRequest, context: _Context) -> pb.AddWorkerGroupResponse:
+        """Adds a worker group. A repeat is harmless."""
+        return pb.AddWorkerGroupResponse(cluster=_shown(await add_group(self._services, current_caller(), request)))
+
+    async def RemoveWorkerGroup(
+        self, request: pb.RemoveWorkerGroupRequest, context: _Context
+    ) -> pb.RemoveWorkerGroupResponse:
+        """Removes a worker group, once its workers' data has moved. A repeat is harmless."""
+        cluster = await remove_group(self._services, current_caller(), request)
+        return pb.RemoveWorkerGroupResponse(cluster=_shown(cluster))
+
+    async def ApplyCluster(self, request: pb.ApplyClusterRequest, context: _Context) -> pb.ApplyClusterResponse:
+        """Makes a cluster be as the spec says, or makes one."""
+        done = await apply_cluster(self._services, current_caller(), request)
+        return pb.ApplyClusterResponse(cluster=_shown(done.cluster), changes=done.changes)
+
+    async def ExplainCluster(self, request: pb.ExplainClusterRequest, context: _Context) -> pb.ExplainClusterResponse:
+        """Why it is as it is."""
+        return await explain_cluster(self._services, current_caller(), await self._resolve(request.name))
 
     async def DeleteCluster(self, request: pb.DeleteClusterRequest, context: _Context) -> pb.DeleteClusterResponse:
         """Asks for the cluster's end. A repeat is harmless."""
@@ -147,7 +170,7 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
             event = NewEvent("CONNECTION_GIVEN", words, caller.name)
             await self._services.store.update(cluster.uid, lambda now: now, events=from_caller([event], caller))
         log.info("connection given", cluster=cluster.name, cluster_uid=cluster.uid, owner=cluster.owner)
-        return translate.connection_message(connection)
+        return translate.connection_message(with_dashboard(self._services, cluster, connection))
 
     async def ListHeldWork(self, request: pb.ListHeldWorkRequest, context: _Context) -> pb.ListHeldWorkResponse:
         """What lost clients left."""
@@ -185,31 +208,17 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
         log.info("cluster unshared", cluster=cluster.name, cluster_uid=cluster.uid, who=who)
         return pb.UnshareClusterResponse(cluster=_shown(changed))
 
+    async def CreateDashboardLink(
+        self, request: pb.CreateDashboardLinkRequest, context: _Context
+    ) -> pb.CreateDashboardLinkResponse:
+        """A link that opens the cluster's dashboard, once."""
+        return await create_dashboard_link(self._services, current_caller(), request)
+
     async def _resolve(self, name: str, right: Right = Right.VIEW) -> Cluster:
         return await resolve(self._services.store, current_caller(), name, right)
 
-    async def _change(self, cluster: Cluster, step: Callable[[Cluster], Step]) -> Cluster:
-        caller = current_caller()
-
-        async def change() -> Cluster:
-            # a cluster that grows is counted and recorded in one, so that two calls can't both be the last to fit
-            async with self._services.creating:
-                now = await self._services.store.get(cluster.uid)
-                if now is not None:
-                    await self._services.check_quotas(now, step(now).cluster)
-                return await record()
-
-        async def record() -> Cluster:
-            changed = await self._services.store.update(
-                cluster.uid,
-                lambda now: step(now).cluster,
-                events=lambda before, _after: from_caller(step(before).events, caller),
-            )
-            reached("desired.recorded")
-            self._services.control.wake(cluster.uid)
-            return changed
-
-        return await self._services.to_its_end(change())
+    async def _change(self, cluster: Cluster, step: StepFrom) -> Cluster:
+        return (await change(self._services, current_caller(), cluster.uid, step)).cluster
 
 
 def _shown(cluster: Cluster) -> pb.Cluster:

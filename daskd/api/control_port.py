@@ -7,7 +7,7 @@ from typing import Protocol
 
 from daskd.model.cluster import Cluster
 from daskd.model.identity import Identity
-from daskd.model.views import Connection, DriverInfo, HeldWorkView, LogLine, WorkerView
+from daskd.model.views import Connection, DriverInfo, Explanation, HeldWorkView, LogLine, WorkerView
 
 
 class Control(Protocol):
@@ -35,6 +35,10 @@ class Control(Protocol):
 
     async def workers(self, cluster: Cluster, include_ended: bool) -> list[WorkerView]:
         """Its workers, those that are expected, and those that ended and are remembered."""
+        ...
+
+    async def explain(self, cluster: Cluster) -> Explanation:
+        """Why it is as it is."""
         ...
 
     def logs(

@@ -21,6 +21,8 @@ from daskd.model.views import DriverInfo
 
 from .translate import spec_message
 
+_FIXED = "the profile {!r} fixes it: leave it out"
+
 MOST_SPEC_BYTES = 1 << 20
 """The largest spec, as protobuf: an environment that is larger could not be given to a process either."""
 
@@ -102,7 +104,48 @@ def build_spec(
     if network is None:
         network = any(drivers[group.driver].elsewhere for group in groups)
     scheduler = spec.scheduler.model_copy(update={"network": network})
-    return spec.model_copy(update={"groups": groups, "scheduler": scheduler})
+    told = spec.warning if spec.max_lifetime is not None else spec.lifetime_warning
+    return spec.model_copy(update={"groups": groups, "scheduler": scheduler, "lifetime_warning": told})
+
+
+def build_group(
+    asked: Mapping[str, Any], spec: ClusterSpec, config: Config, drivers: Mapping[str, DriverInfo], who: Identity
+) -> WorkerGroupSpec:
+    """The worker group that a request means to add to a cluster, after the cluster's profile was laid under it.
+
+    Parameters
+    ----------
+    asked
+        What the request sets, and nothing else (`translate.sparse_group`).
+    spec
+        The cluster's.
+    who
+        For whom the driver checks it: the cluster's owner.
+
+    Raises
+    ------
+    InvalidSpec
+        With all that is wrong, a problem a field ("group.memory_limit").
+    LimitExceeded
+        When its adaptive policy reaches for more than the profile or the configuration allow.
+    """
+    profile = config.profile(spec.profile)
+    if profile is None and spec.profile:
+        words = f"the cluster's profile {spec.profile!r} is no more: ask the administrator for it"
+        raise invalid([Problem("profile", words)])
+    defaults = profile.defaults() if profile is not None else {}
+    laid = [_lay(defaults, asked, asked.get("name") or "default", "group")]
+    (group,) = _validated({"groups": [laid[0].group]}, laid).groups
+    problems = [_under("group", each) for each in driver_problems(group, drivers, who)]
+    if profile is not None:
+        problems += _fixed_group_problems((group,), spec.profile or "default", profile, defaults, laid)
+    problems = problems or _size_problems(spec.model_copy(update={"groups": (*spec.groups, group)}))
+    if problems:
+        raise invalid(problems)
+    group = drivers[group.driver].complete(group)
+    if problems := adaptive_problems(group, bounds_of(config, spec.profile)):
+        raise invalid(_under("group.adaptive", each) for each in problems)
+    return group
 
 
 def adaptive_problems(group: WorkerGroupSpec, bounds: Bounds) -> list[Problem]:
@@ -116,30 +159,54 @@ def adaptive_problems(group: WorkerGroupSpec, bounds: Bounds) -> list[Problem]:
     return completed(group.adaptive, group, bounds)[1] if group.adaptive is not None else []
 
 
+def is_open(spec: ClusterSpec, config: Config) -> bool:
+    """Whether the profile of a spec says that everybody may read its clusters' dashboards."""
+    profile = config.profile(spec.profile)
+    return profile is not None and profile.dashboard_open_to_every_local_user
+
+
 def guarded(spec: ClusterSpec, asked: Mapping[str, Any], config: Config) -> ClusterSpec:
-    """The spec as a user other than the daemon's own may have it: without a dashboard that is open to everybody.
+    """The spec as a user other than the daemon's own may have it where the daemon serves no dashboards.
+
+    It has no dashboard then: it would be open to everybody.
 
     Raises
     ------
     InvalidSpec
         When a dashboard is asked for, and the profile does not say that everybody may read it.
     """
-    profile = config.profile(spec.profile)
-    if profile is not None and profile.dashboard_open_to_every_local_user:
+    if is_open(spec, config):
         return spec
     if asked.get("dashboard"):
         words = (
             "this daemon serves many users, and Dask's dashboard asks nobody who they are: leave it out, or have the "
-            "administrator set `dashboard_open_to_every_local_user` in a profile"
+            "administrator set `web.listen`, or `dashboard_open_to_every_local_user` in a profile"
         )
         raise invalid([Problem("dashboard", words)])
     return spec.model_copy(update={"dashboard": False})
 
 
 def new_cluster(
-    name: str, spec: ClusterSpec, owner: Identity, bounds: Bounds, now: float, *, uid: str | None = None
+    name: str,
+    spec: ClusterSpec,
+    owner: Identity,
+    bounds: Bounds,
+    now: float,
+    *,
+    uid: str | None = None,
+    proxied: bool = False,
 ) -> Cluster:
-    """The record of a cluster that was just asked for; `now` in unix seconds; None: a new uid."""
+    """The record of a cluster that was just asked for.
+
+    Parameters
+    ----------
+    now
+        In unix seconds.
+    uid
+        None: a new one.
+    proxied
+        Its dashboard, if it has one, is served by the daemon alone.
+    """
     return Cluster(
         uid=new_uid() if uid is None else uid,
         name=name,
@@ -149,6 +216,7 @@ def new_cluster(
         created=now,
         updated=now,
         groups=tuple(new_group(group, bounds, now) for group in spec.groups),
+        dashboard_proxied=proxied and spec.dashboard,
     )
 
 
@@ -212,12 +280,7 @@ def overlay(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
 
 def _lay_groups(defaults: Mapping[str, Any], asked: list[dict[str, Any]]) -> list[_Laid]:
     """Every group of the profile and of the request. One without a name is laid over the profile's first."""
-    every = defaults.get("every_group", {})
-    of_profile = {
-        name: overlay(every, {**group, "name": name})
-        for group in defaults.get("groups", ())
-        for name in [group.get("name", "default")]
-    }
+    of_profile = _groups_of(defaults)
     first = next(iter(of_profile), "default")
     laid: dict[str, _Laid] = {
         name: _Laid(group, group, f"profile.groups[{i}]") for i, (name, group) in enumerate(of_profile.items())
@@ -225,16 +288,27 @@ def _lay_groups(defaults: Mapping[str, Any], asked: list[dict[str, Any]]) -> lis
     twice: list[_Laid] = []
     for i, group in enumerate(asked):
         name = group.get("name") or first
-        under = of_profile.get(name, {**every, "name": name})
-        entry = _Laid(overlay(_without_foreign_options(under, group), {**group, "name": name}), under, f"groups[{i}]")
+        entry = _lay(defaults, group, name, f"groups[{i}]")
         if name in laid and laid[name].path.startswith("groups["):
             twice.append(entry)
         else:
             laid[name] = entry
     if not laid:
-        under = {**every, "name": first}
-        return [_Laid(under, under, "groups[0]")]
+        return [_lay(defaults, {}, first, "groups[0]")]
     return [*laid.values(), *twice]
+
+
+def _groups_of(defaults: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The profile's own groups by name, over what it says of every group."""
+    every = defaults.get("every_group", {})
+    named = {group.get("name", "default"): group for group in defaults.get("groups", ())}
+    return {name: overlay(every, {**group, "name": name}) for name, group in named.items()}
+
+
+def _lay(defaults: Mapping[str, Any], group: Mapping[str, Any], name: str, path: str) -> _Laid:
+    """A group over the profile's of that name, or else over what the profile says of every group."""
+    under = _groups_of(defaults).get(name, {**defaults.get("every_group", {}), "name": name})
+    return _Laid(overlay(_without_foreign_options(under, group), {**group, "name": name}), under, path)
 
 
 def _without_foreign_options(under: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str, Any]:
@@ -285,19 +359,32 @@ def _fixed_problems(
     base = ClusterSpec.model_validate(
         {key: value for key, value in defaults.items() if key not in ("every_group", "groups")}
     )
-    words = f"the profile {name!r} fixes it: leave it out"
+    problems = [
+        Problem(path, _FIXED.format(name))
+        for path in profile.fixed
+        if not _is_of_groups(path) and _at(spec, path) != _at(base, path)
+    ]
+    return problems + _fixed_group_problems(spec.groups, name, profile, defaults, laid)
+
+
+def _fixed_group_problems(
+    groups: Iterable[WorkerGroupSpec], name: str, profile: Profile, defaults: Mapping[str, Any], laid: list[_Laid]
+) -> list[Problem]:
+    words = _FIXED.format(name)
     problems = []
-    for path in profile.fixed:
+    for path in filter(_is_of_groups, profile.fixed):
         if path == "groups":
             problems += [Problem(entry.path, words) for entry in laid if entry.under.get("name") not in _own(defaults)]
-        elif path.startswith("group."):
-            for group, entry in zip(spec.groups, laid, strict=True):
-                under = WorkerGroupSpec.model_validate(entry.under)
-                if _at(group, path[6:]) != _at(under, path[6:]):
-                    problems.append(Problem(f"{entry.path}.{path[6:]}", words))
-        elif _at(spec, path) != _at(base, path):
-            problems.append(Problem(path, words))
+            continue
+        for group, entry in zip(groups, laid, strict=True):
+            under = WorkerGroupSpec.model_validate(entry.under)
+            if _at(group, path[6:]) != _at(under, path[6:]):
+                problems.append(Problem(f"{entry.path}.{path[6:]}", words))
     return problems
+
+
+def _is_of_groups(path: str) -> bool:
+    return path == "groups" or path.startswith("group.")
 
 
 def _own(defaults: Mapping[str, Any]) -> list[str]:

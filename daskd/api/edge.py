@@ -20,13 +20,15 @@ from daskd.security.authorize import Caller
 from daskd.security.callers import UNIX_SOCKET, Callers
 
 from .history import Refusals
-from .status import REQUEST_ID_KEY, MalformedMessage, MessageTooLarge, refuse
+from .status import REQUEST_ID_KEY, MalformedMessage, MessageTooLarge, UnknownFields, refuse
+from .unknown_fields import unknown_fields
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 OPEN_SERVICES = frozenset({"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"})
 """Services that ask nobody who they are: they tell nothing of any cluster."""
 
+_ASKS_RELEASE = "GetDaemonInfo"
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,64}", re.ASCII)
 _MOST_CALLS_PER_USER = 250  # of the 1,000 that the server takes at once: nobody's watches shut the others out
 _CALLER: ContextVar[Caller] = ContextVar("daskd_caller")
@@ -79,7 +81,7 @@ class Edge(grpc.aio.ServerInterceptor):
         service, _, method = handler_call_details.method.lstrip("/").rpartition("/")
         if handler is None or service in OPEN_SERVICES:
             return handler
-        read = self._reader(handler.request_deserializer)
+        read = self._reader(method, handler.request_deserializer)
         if handler.response_streaming:
             stream = self._streaming(method, handler.unary_stream)
             return grpc.unary_stream_rpc_method_handler(stream, read, handler.response_serializer)
@@ -87,14 +89,17 @@ class Edge(grpc.aio.ServerInterceptor):
             self._unary(method, handler.unary_unary), read, handler.response_serializer
         )
 
-    def _reader(self, deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    def _reader(self, method: str, deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
         def read(data: bytes) -> Any:
             if len(data) > self._max_message_bytes:
                 return _Unreadable(_too_large(len(data), self._max_message_bytes))
             try:
-                return deserialize(data)
+                request = deserialize(data)
             except DecodeError:
                 return _Unreadable(MalformedMessage("the request is no such message: does client fit this daemon?"))
+            # the call by which a newer client learns whom it talks to is served whatever it says
+            unknown = () if method == _ASKS_RELEASE else unknown_fields(request)
+            return _Unreadable(_too_new(unknown)) if unknown else request
 
         return read
 
@@ -172,6 +177,14 @@ def _loggable(error: DaskdError) -> dict[str, Any]:
     if error.problems:
         return {"fields": [problem.field[:200] for problem in error.problems[:20]]}
     return {"words": error.words[:500]}
+
+
+def _too_new(unknown: tuple[str, ...]) -> UnknownFields:
+    return UnknownFields(
+        f"the request says what this release of daskd does not know ({', '.join(unknown)}): upgrade the daemon to the "
+        "client's release, or do without what is new in it",
+        facts={"fields": ", ".join(unknown)},
+    )
 
 
 def _too_large(size: int, allowed: int) -> MessageTooLarge:

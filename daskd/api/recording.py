@@ -15,7 +15,8 @@ from daskd.model.spec import ClusterSpec
 from daskd.security.authorize import Caller, check_may_create
 from daskd_api.v1 import cluster_pb2 as pb
 
-from .create import bounds_of, build_spec, guarded, invalid, name_problems, new_cluster
+from .create import bounds_of, build_spec, guarded, invalid, is_open, name_problems, new_cluster
+from .embedded import check_embedded
 from .history import from_caller
 from .services import Services
 from .translate import sparse_spec
@@ -46,7 +47,7 @@ async def record_cluster(services: Services, caller: Caller, request: pb.CreateC
     if not _REQUEST_ID.fullmatch(request.request_id):
         words = "a request id has at most 64 printable ASCII characters: make another, such as a UUID"
         raise InvalidArgument(words, facts={"field": "request_id"}, problems=[Problem("request_id", words)])
-    spec = _checked_spec(services, caller, request)
+    spec = checked_spec(services, caller, request)
     await services.control.check_owner(caller.identity, {group.driver for group in spec.groups})
     if request.validate_only:
         return await _would_be(services, caller, request.name, spec)
@@ -56,13 +57,25 @@ async def record_cluster(services: Services, caller: Caller, request: pb.CreateC
     return cluster
 
 
-def _checked_spec(services: Services, caller: Caller, request: pb.CreateClusterRequest) -> ClusterSpec:
+def checked_spec(
+    services: Services, caller: Caller, request: pb.CreateClusterRequest | pb.ApplyClusterRequest
+) -> ClusterSpec:
+    """The spec that a request means, complete.
+
+    Raises
+    ------
+    InvalidSpec
+        With all that is wrong with name and spec.
+    LimitExceeded
+        When it has more workers than the profile or the configuration allow.
+    """
     problems = name_problems(request.name)
     asked = sparse_spec(request.spec)
     try:
         spec = build_spec(asked, services.config, services.control.drivers, caller.identity)
-        if caller.identity.uid != services.daemon_uid:
+        if caller.identity.uid != services.daemon_uid and services.dashboards is None:
             spec = guarded(spec, asked, services.config)
+        check_embedded(spec, services.config, is_own=caller.identity.uid == services.daemon_uid)
     except InvalidSpec as error:
         raise invalid([*problems, *error.problems]) from None
     if problems:
@@ -97,7 +110,14 @@ async def _stored(
 ) -> tuple[Cluster, bool]:
     bounds = bounds_of(services.config, spec.profile)
     for attempt in range(_MOST_NAMES_TRIED):
-        cluster = new_cluster(request.name or new_cluster_name(), spec, caller.identity, bounds, services.clock())
+        cluster = new_cluster(
+            request.name or new_cluster_name(),
+            spec,
+            caller.identity,
+            bounds,
+            services.clock(),
+            proxied=services.dashboards is not None and not is_open(spec, services.config),
+        )
         await _check_quotas(services, caller, request.name, cluster)
         (event,) = from_caller([_created_event(cluster)], caller)
         try:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from daskd.config import Config
 from daskd.control.quota import check_quotas, is_limited
 from daskd.model.cluster import Cluster
+from daskd.security.dashboard_logins import DashboardLinks
 from daskd.security.lasting_tokens import LastingTokens
 from daskd.security.tokens import Tokens
 from daskd.store import Store
@@ -44,6 +45,8 @@ class Services:
         The daemon's own uid.
     clock
         Unix seconds now.
+    dashboards
+        Links to the dashboards that the daemon serves; None: it serves none.
     stopping
         Set when the daemon stops: long streams end then.
     creating
@@ -59,6 +62,7 @@ class Services:
     about: About
     daemon_uid: int
     clock: Callable[[], float]
+    dashboards: DashboardLinks | None = None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     creating: asyncio.Lock = field(default_factory=asyncio.Lock)
     _under_way: set[asyncio.Task[Any]] = field(default_factory=set)

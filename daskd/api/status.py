@@ -23,7 +23,10 @@ _CODES: dict[type[errors.DaskdError], grpc.StatusCode] = {
     errors.WorkerNotFound: grpc.StatusCode.NOT_FOUND,
     errors.TokenNotFound: grpc.StatusCode.NOT_FOUND,
     errors.ClusterExists: grpc.StatusCode.ALREADY_EXISTS,
+    errors.GroupExists: grpc.StatusCode.ALREADY_EXISTS,
+    errors.SpecImmutable: grpc.StatusCode.FAILED_PRECONDITION,
     errors.ClusterNotRunning: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.NoDashboard: grpc.StatusCode.FAILED_PRECONDITION,
     errors.SchedulerUnreachable: grpc.StatusCode.UNAVAILABLE,
     errors.LimitExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.NotAllowed: grpc.StatusCode.PERMISSION_DENIED,
@@ -52,6 +55,12 @@ class MalformedMessage(errors.DaskdError):
     reason = "MALFORMED_MESSAGE"
 
 
+class UnknownFields(errors.DaskdError):
+    """A request of a newer client says something that this release does not know."""
+
+    reason = "UNKNOWN_FIELDS"
+
+
 class DaemonStopping(errors.DaskdError):
     """The daemon is stopping; clusters go on, and the next daemon answers."""
 
@@ -61,6 +70,7 @@ class DaemonStopping(errors.DaskdError):
 _CODES |= {
     MessageTooLarge: grpc.StatusCode.RESOURCE_EXHAUSTED,
     MalformedMessage: grpc.StatusCode.INVALID_ARGUMENT,
+    UnknownFields: grpc.StatusCode.INVALID_ARGUMENT,
     DaemonStopping: grpc.StatusCode.UNAVAILABLE,
 }
 

@@ -49,9 +49,11 @@ def sparse_spec(message: pb.ClusterSpec) -> dict[str, Any]:
 
 def sparse_group(message: pb.WorkerGroupSpec) -> dict[str, Any]:
     """What a worker group sets, in the shape of `WorkerGroupSpec`."""
-    fields = ("name", "driver", "n_workers", "nthreads", "memory_limit", "workers_per_node", "local_directory")
+    fields = ("name", "driver", "nthreads", "memory_limit", "workers_per_node", "local_directory")
     sparse = _set_fields(message, *fields, "python", "cwd", "worker_class")
     sparse.update({name: tuple(value) for name, value in _set_fields(message, "preload", "prologue").items()})
+    if message.HasField("n_workers"):
+        sparse["n_workers"] = message.n_workers
     if message.resources:
         sparse["resources"] = dict(message.resources)
     if message.environment:

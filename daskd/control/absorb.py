@@ -5,7 +5,7 @@ from __future__ import annotations
 from daskd.drivers.protocol import Observation, Wait
 from daskd.model.cluster import Cause, End, Held, Instance, Record, Role, State
 
-from . import clock, failures, phase
+from . import clock, failures, phase, unseen
 from .ledger import Ledger
 from .link import FactEvent, HubState, HubWorker
 from .view import View
@@ -41,12 +41,14 @@ def absorb(view: View, now: float) -> Ledger:
             if end is not None:
                 ends.append((instance, seen, end))
     # what the hub said it said before the end of anything that the listing shows as ended
-    if is_heard and view.hub.state is not None:
+    if is_heard and view.hub.state is not None and _scheduler(ledger) is not None:
         _hub(ledger, view, view.hub.state, now)
     for instance, seen, end in sorted(ends, key=lambda item: item[0].role is not Role.SCHEDULER):
         _ended(ledger, view, instance, seen, end, now)
+    unseen.give_up(ledger, view, now)
     _silence(ledger, view, now)
     _count(ledger, view, now)
+    _drop_removed(ledger)
     phase.settle(ledger, view, now)
     return ledger
 
@@ -257,3 +259,20 @@ def _count(ledger: Ledger, view: View, now: float) -> None:
             ledger.edit_group(group.name, failures=0, retry_at=None, message="")
         elif group.message and not group.failures and pending == 0:
             ledger.edit_group(group.name, message="")
+
+
+def _drop_removed(ledger: Ledger) -> None:
+    """A group that is being removed is no more once nothing of it runs, or may run."""
+    if ledger.cluster.stop:
+        return
+    alive = {instance.group for instance in ledger.instances if instance.state is not State.ENDED}
+    gone = [group for group in ledger.cluster.groups if group.removing and group.name not in alive]
+    for group in gone:
+        cluster = ledger.cluster
+        specs = tuple(spec for spec in cluster.spec.groups if spec.name != group.name)
+        ledger.edit(
+            groups=tuple(each for each in cluster.groups if each.name != group.name),
+            spec=cluster.spec.model_copy(update={"groups": specs}),
+            had_workers=cluster.had_workers or bool(group.start_times),
+        )
+        ledger.tell("GROUP_REMOVED", f"group {group.name!r} is gone", group=group.name)

@@ -62,16 +62,17 @@ class Acts:
             await self._terminate(action)
 
     async def clean_up(self, cluster: Cluster) -> None:
-        """Nothing of the cluster runs any more: remove its keys, scratch files and links; logs stay."""
+        """Nothing of the cluster runs any more: remove its keys, scratch files and sockets; logs stay."""
         reached("end.recorded")
         instances = await self._of.store.instances(cluster.uid, include_ended=True)
         used = drivers_of(cluster, instances)
         await self._of.sites.hold(used)
         for instance in instances:
             if instance.role is Role.SCHEDULER:
-                link = self._of.sites.of(instance.handle.driver).link_path(instance.handle)
-                if link is not None:
-                    link.unlink(missing_ok=True)
+                site = self._of.sites.of(instance.handle.driver)
+                for path in (site.link_path(instance.handle), site.dashboard_path(instance.handle)):
+                    if path is not None:
+                        path.unlink(missing_ok=True)
         there = [driver for driver in used if self._of.sites.has(driver)]
         for driver in there:
             await self._of.sites.of(driver).unstage(cluster.uid)
@@ -146,6 +147,7 @@ class Acts:
             # a scheduler that has not yet said where it is now is learnt of from its report
             address=address if group is None or cluster.scheduler.instance == scheduler else "",
             runtime=self._of.settings.runtime(cluster.spec),
+            dashboard_prefix=cluster.dashboard_prefix,
         )
 
     def _intent(self, batch: Batch, member: Member, handle: Handle, now: float) -> Instance:
@@ -214,7 +216,8 @@ class Acts:
         else:
             failures.count_failure(ledger, intent.group, told, now)
             bound = 1 if outcome.lasting else self._of.settings.max_launch_failures
-            failures.give_up_if_hopeless(ledger, intent.group, bound=bound)
+            if not outcome.full:
+                failures.give_up_if_hopeless(ledger, intent.group, bound=bound)
         await self._of.settle(before, ledger)
 
     async def _cancel(self, ids: Sequence[str]) -> None:

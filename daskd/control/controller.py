@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -11,23 +13,27 @@ import structlog
 from daskd.drivers.protocol import Site
 from daskd.model.cluster import Cluster
 from daskd.model.errors import ClusterNotRunning, DaskdError, NotAllowed, SchedulerUnreachable
+from daskd.model.event import Event
 from daskd.model.identity import Identity
-from daskd.model.views import Connection, DriverInfo, HeldWorkView, LogLine, WorkerView
+from daskd.model.views import Connection, DriverInfo, Explanation, HeldWorkView, LogLine, WorkerView
 from daskd.security.vault import Vault
 from daskd.store import Store
 
 from .acts import Acts
 from .census import Census, census
 from .cluster_sites import HOME, ClusterSites
+from .explain import Known, explain
 from .idle import IdleWatch
 from .leftovers import clear_leftovers
 from .link import HubState, Link, LinkError
 from .log_reader import LogReader
+from .policy import groups_of
 from .reconciler import Reconciler
 from .retention import Keep, Retention
 from .settings import Settings
 from .sites import Sites
 from .tasks import end
+from .view import View
 from .workers import views
 
 log = structlog.get_logger(__name__)
@@ -83,7 +89,7 @@ class Controller:
                 log.error("a cluster can't be taken up", cluster=cluster.uid, owner=cluster.owner, error=str(error))
         await self._sites.hold(HOME, self._daemon_uid)
         self._spawn(clear_leftovers(self._store, self._sites.of, self._vault), "leftovers")
-        self._spawn(IdleWatch(self._store, self._idle_since, self.wake).run(), "idle time-outs")
+        self._spawn(IdleWatch(self._store, self._present, self.wake).run(), "idle time-outs")
         self._retention = Retention(self._store, self._sites.of, self._keep)
         self._spawn(self._retention.run(), "retention")
 
@@ -167,9 +173,8 @@ class Controller:
             if not health.usable:
                 raise NotAllowed(health.words, facts={"user": who.name, "driver": driver})
 
-    async def _idle_since(self, uid: str) -> float | None:
-        state = await self._state(uid, last=False)
-        return state.idle_since if state else None
+    async def _present(self, uid: str) -> HubState | None:
+        return await self._state(uid, last=False)
 
     async def _state(self, uid: str, *, last: bool) -> HubState | None:
         """What a scheduler says now; None when it says nothing, or then (`last`) what it said last."""
@@ -186,6 +191,25 @@ class Controller:
         instances = await self._store.instances(cluster.uid, include_ended=include_ended)
         state = await self._state(cluster.uid, last=True) if cluster.ended is None else None
         return views(cluster, instances, {worker.name: worker for worker in state.workers} if state else {})
+
+    async def explain(self, cluster: Cluster) -> Explanation:
+        """Why the cluster is as it is, by what is known of it now."""
+        history: list[Event] = []
+        while more := await self._store.events(cluster.uid, after=history[-1].revision if history else 0):
+            history += more
+        reconciler = self._reconcilers.get(cluster.uid)
+        if reconciler is None:
+            return explain(Known(View(cluster, (), self._settings), history=history), time.time())
+        hub, starts = reconciler.hub, reconciler.sites.start_s
+        known = Known(
+            reconciler.sight(cluster),
+            groups_of(cluster, self._settings, starts),
+            hub.snapshot if hub is not None else None,
+            hub.snapshot_trouble if hub is not None else "",
+            reconciler.decision,
+            history,
+        )
+        return explain(known, time.time())
 
     def logs(
         self, cluster: Cluster, *, scheduler: bool, worker: str, follow: bool, tail: int | None, since: float | None
@@ -220,6 +244,16 @@ class Controller:
             dashboard_link=scheduler.dashboard,
             versions=dict(scheduler.versions),
         )
+
+    def dashboard(self, cluster: Cluster) -> Path | None:
+        """The unix socket of the dashboard that the daemon serves for a cluster; None: there is none now."""
+        reconciler = self._reconcilers.get(cluster.uid)
+        if not cluster.dashboard_proxied or reconciler is None or reconciler.hub is None:
+            return None
+        scheduler = reconciler.instances.get(reconciler.hub.link.instance)
+        if scheduler is None:
+            return None
+        return reconciler.sites.of(scheduler.handle.driver).dashboard_path(scheduler.handle)
 
     def _link(self, cluster: Cluster) -> Link:
         reconciler = self._reconcilers.get(cluster.uid)

@@ -8,10 +8,17 @@ from typing import Any
 
 from daskd.model.access import Grant
 from daskd.model.cluster import Adaptive, Cluster, Group
-from daskd.model.errors import ClusterNotRunning, GroupNotFound, InvalidArgument, LimitExceeded, Problem
+from daskd.model.errors import (
+    ClusterNotRunning,
+    GroupExists,
+    GroupNotFound,
+    InvalidArgument,
+    LimitExceeded,
+    Problem,
+)
 from daskd.model.event import NewEvent
 from daskd.model.problems import not_there
-from daskd.model.spec import AdaptivePolicy, WorkerGroupSpec
+from daskd.model.spec import MOST_GROUPS, AdaptivePolicy, WorkerGroupSpec
 
 MOST_GRANTS = 100
 
@@ -80,7 +87,7 @@ def scaled(cluster: Cluster, group: str, size: Size, *, actor: str, bounds: Boun
         When it would be more than `bounds` allow.
     """
     check_lives(cluster)
-    name = group_name(cluster, group)
+    name = staying_group(cluster, group)
     old, spec = cluster.group(name), spec_of(cluster, name)
     n_workers = _workers(size, spec)
     if n_workers > old.desired:
@@ -138,7 +145,7 @@ def adapted(cluster: Cluster, group: str, policy: AdaptivePolicy, *, actor: str,
         When its maximum is more than `bounds` allow.
     """
     check_lives(cluster)
-    name = group_name(cluster, group)
+    name = staying_group(cluster, group)
     old, spec = cluster.group(name), spec_of(cluster, name)
     complete, problems = completed(policy, spec, bounds)
     if problems:
@@ -166,7 +173,7 @@ def unadapted(cluster: Cluster, group: str, *, actor: str) -> Step:
         When there is no such group.
     """
     check_lives(cluster)
-    name = group_name(cluster, group)
+    name = staying_group(cluster, group)
     old, spec = cluster.group(name), spec_of(cluster, name)
     if old.adaptive is None:
         return Step(cluster)
@@ -176,6 +183,93 @@ def unadapted(cluster: Cluster, group: str, *, actor: str) -> Step:
     return Step(
         _with_group(cluster, replace(old, adaptive=None), fixed), (NewEvent("ADAPTIVE_OFF", words, actor, facts),)
     )
+
+
+def group_added(cluster: Cluster, spec: WorkerGroupSpec, *, actor: str, bounds: Bounds, now: float) -> Step:
+    """A cluster with a worker group more; the same cluster if it has this very group.
+
+    Parameters
+    ----------
+    spec
+        The group, complete; `completed` finds nothing wrong with its policy.
+
+    Raises
+    ------
+    ClusterNotRunning
+        When the cluster is ending or has ended.
+    GroupExists
+        When there is another group of that name, or one that is being removed.
+    LimitExceeded
+        When it would be more workers than `bounds` allow, or very many groups.
+    """
+    check_lives(cluster)
+    there = next((each for each in cluster.groups if each.name == spec.name), None)
+    if there is not None and not there.removing and spec_of(cluster, spec.name) == spec:
+        return Step(cluster)
+    if there is not None:
+        raise _group_exists(cluster, there)
+    if len(cluster.groups) >= MOST_GROUPS:
+        raise LimitExceeded(
+            f"cluster {cluster.name!r} has {len(cluster.groups)} worker groups, and {MOST_GROUPS} are allowed: remove "
+            "one",
+            facts={"used": str(len(cluster.groups)), "allowed": str(MOST_GROUPS)},
+        )
+    groups = (*cluster.groups, new_group(spec, bounds, now))
+    check_counts([(each.name, each.desired) for each in groups], bounds)
+    after = replace(
+        cluster, groups=groups, spec=cluster.spec.model_copy(update={"groups": (*cluster.spec.groups, spec)})
+    )
+    words = f"group {spec.name!r}: added, {_count(spec.n_workers)}"
+    facts = {"group": spec.name, "n_workers": str(spec.n_workers), "driver": spec.driver}
+    return Step(after, (NewEvent("GROUP_ADDED", words, actor, facts),))
+
+
+def _group_exists(cluster: Cluster, there: Group) -> GroupExists:
+    what = f"cluster {cluster.name!r} has a worker group {there.name!r} already, and it is another one"
+    mend = "choose another name, or remove that one first"
+    if there.removing:
+        what = f"the worker group {there.name!r} of cluster {cluster.name!r} is still being removed"
+        mend = "wait until it is gone, or choose another name"
+    return GroupExists(f"{what}: {mend}", facts={"group": there.name, "name": cluster.name})
+
+
+def group_removed(cluster: Cluster, group: str, *, actor: str) -> Step:
+    """A cluster one of whose groups goes: its workers' data moves, they end, and then it is dropped.
+
+    Raises
+    ------
+    InvalidArgument
+        When no group is named, or it is the last one.
+    ClusterNotRunning
+        When the cluster is ending or has ended.
+    GroupNotFound
+        When there is no such group.
+    """
+    check_lives(cluster)
+    if not group:
+        raise _argument("group", "name the worker group to remove")
+    old = cluster.group(group_name(cluster, group))
+    if old.removing:
+        return Step(cluster)
+    if all(each.removing for each in cluster.groups if each.name != group):
+        words = f"{group!r} is the last worker group of cluster {cluster.name!r}: scale it to 0, or delete the cluster"
+        raise _argument("group", words)
+    return group_leaving(cluster, group, actor=actor)
+
+
+def group_leaving(cluster: Cluster, group: str, *, actor: str) -> Step:
+    """`group_removed` of a group that there is, and that is not the last: another one stays, or is added with it."""
+    old = cluster.group(group)
+    # its spec stays until its last instance has ended: that is what it was launched by
+    spec = spec_of(cluster, group).model_copy(update={"n_workers": 0, "adaptive": None})
+    after = _with_group(cluster, replace(old, desired=0, adaptive=None, removing=True), spec)
+    words = f"group {group!r}: removed, {_count(old.desired)}"
+    facts = {"group": group, "from": str(old.desired)}
+    return Step(after, (NewEvent("GROUP_REMOVAL_REQUESTED", words, actor, facts),))
+
+
+def _count(n_workers: int) -> str:
+    return f"{n_workers} worker{'' if n_workers == 1 else 's'}"
 
 
 def spec_of(cluster: Cluster, name: str) -> WorkerGroupSpec:
@@ -250,7 +344,7 @@ def check_lives(cluster: Cluster) -> None:
 
 
 def group_name(cluster: Cluster, group: str, field: str = "group") -> str:
-    """The name of a group of the cluster; of the first for an empty one.
+    """The name of a group of the cluster; of the first that stays for an empty one.
 
     Raises
     ------
@@ -259,12 +353,28 @@ def group_name(cluster: Cluster, group: str, field: str = "group") -> str:
     """
     names = [each.name for each in cluster.groups]
     if not group:
-        return names[0]
+        return next((each.name for each in cluster.groups if not each.removing), names[0])
     if group not in names:
         words = not_there("worker group", group, names)
         facts = {"group": group, "name": cluster.name}
         raise GroupNotFound(f"cluster {cluster.name!r}: {words}", facts=facts, problems=[Problem(field, words)])
     return group
+
+
+def staying_group(cluster: Cluster, group: str, field: str = "group") -> str:
+    """The name of a group that can be changed: as `group_name`, and it is not being removed.
+
+    Raises
+    ------
+    GroupNotFound
+        When there is none.
+    """
+    name = group_name(cluster, group, field)
+    if cluster.group(name).removing:
+        words = f"worker group {name!r} is being removed"
+        facts = {"group": name, "name": cluster.name}
+        raise GroupNotFound(f"cluster {cluster.name!r}: {words}", facts=facts, problems=[Problem(field, words)])
+    return name
 
 
 def check_counts(desired: Iterable[tuple[str, int]], bounds: Bounds) -> None:

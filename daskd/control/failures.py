@@ -15,10 +15,10 @@ from .view import View
 NOT_OURS = frozenset({Cause.PREEMPTED, Cause.NODE_LOST, Cause.TIME_LIMIT, Cause.CANCELLED})
 """Ends that say nothing about whether the next one will do better."""
 
-SPEC_DAMAGED, NO_DISTRIBUTED, FENCED, SCHEDULER_GONE = 80, 81, 83, 85
+SPEC_DAMAGED, NO_DISTRIBUTED, FENCED, SCHEDULER_GONE, INCOMPATIBLE = 80, 81, 83, 85, 86
 """Exit codes of the runtime (`docs/runtime.md`)."""
 
-LASTING = frozenset({SPEC_DAMAGED, NO_DISTRIBUTED})
+LASTING = frozenset({SPEC_DAMAGED, NO_DISTRIBUTED, INCOMPATIBLE})
 
 
 def describe(instance: Instance) -> str:
@@ -34,7 +34,7 @@ def describe(instance: Instance) -> str:
 
 
 def is_lasting(instance: Instance) -> bool:
-    """Whether the same launch would fail the same way: there is no such Python, or it lacks `distributed`."""
+    """Whether the same launch would fail the same way: no such Python, none or an unfit `distributed` in it."""
     end = instance.end
     return end is not None and (end.cause is Cause.FAILED_TO_START or end.code in LASTING)
 
@@ -206,9 +206,9 @@ def is_overcome(ledger: Ledger, view: View, group: str, nodes: Iterable[Instance
 def give_up_if_hopeless(ledger: Ledger, group: str, bound: int) -> None:
     """FAILED, if a group failed so often and the cluster never had a worker. One that had goes on trying."""
     state = ledger.cluster.group(group)
-    if state.failures < bound:
+    if state.failures < bound or state.removing:
         return
-    ever = any(other.start_times for other in ledger.cluster.groups)
+    ever = ledger.cluster.had_workers or any(other.start_times for other in ledger.cluster.groups)
     if not ever:
         times = f"{state.failures} times in a row" if state.failures > 1 else "and would again"
         fail(ledger, f"group {group!r} failed to start {times}: {state.message}")

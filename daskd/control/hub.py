@@ -15,6 +15,7 @@ from daskd.model.adaptive import Snapshot
 from daskd.model.adaptive_snapshot import BadSnapshot, parse_snapshot
 
 from .link import Link, LinkError
+from .policy import Pace
 from .tasks import end
 from .view import HubView
 
@@ -48,20 +49,24 @@ class Hub:
         self.snapshot_trouble = ""
         self._task = asyncio.create_task(self._listen(), name=f"link of {link.cluster}")
         self._snapshots: asyncio.Task[None] | None = None
+        self._pace: Pace | None = None
 
     async def close(self) -> None:
         """Stop listening."""
         await end(task for task in (self._task, self._snapshots) if task is not None)
 
-    def want_snapshots(self, interval: float | None) -> None:
-        """Fetch the adaptive policy's facts every so many seconds; None: don't."""
-        if interval is None:
-            if self._snapshots is not None:
-                self._snapshots.cancel()
-                self._snapshots = None
+    def want_snapshots(self, pace: Pace | None) -> None:
+        """Fetch the adaptive policy's facts at that pace; None: don't."""
+        if pace == self._pace:
+            return
+        self._pace = pace
+        if self._snapshots is not None:
+            self._snapshots.cancel()
+            self._snapshots = None
+        if pace is None:
             self.snapshot = None
-        elif self._snapshots is None:
-            self._snapshots = asyncio.create_task(self._fetch(interval), name=f"facts of {self.link.cluster}")
+        else:
+            self._snapshots = asyncio.create_task(self._fetch(pace), name=f"facts of {self.link.cluster}")
 
     async def _listen(self) -> None:
         pause = FIRST_PAUSE
@@ -103,19 +108,22 @@ class Hub:
             log.info("the link does not answer as it should", cluster=self.link.cluster, trouble=words)
             self._wake()
 
-    async def _fetch(self, interval: float) -> None:
+    async def _fetch(self, pace: Pace) -> None:
         wake: int | None = None
         while True:
             asked = time.monotonic()
             try:
-                raw = await self.link.snapshot(wake, interval)
+                raw = await self.link.snapshot(wake, pace.interval)
+                if pace.settle and wake is not None and time.monotonic() - asked < pace.interval:
+                    await asyncio.sleep(pace.settle)
+                    raw = await self.link.snapshot(None, 0.0)
                 self.snapshot = await asyncio.to_thread(parse_snapshot, raw, received=time.time())
                 self.snapshot_trouble = ""
                 # what woke it is told; the interval bounds how often a busy scheduler is asked
                 wake = self.snapshot.wake
                 self._wake()
-                if time.monotonic() - asked < interval:
-                    await asyncio.sleep(min(interval, 0.2))
+                if time.monotonic() - asked < pace.interval:
+                    await asyncio.sleep(pace.pause)
             except (LinkError, BadSnapshot) as error:
                 self.snapshot_trouble = str(error)
-                await asyncio.sleep(interval)
+                await asyncio.sleep(min(pace.interval, MOST_PAUSE))

@@ -17,18 +17,28 @@ def merge(current: Cluster, before: Cluster, after: Cluster) -> Cluster:
     before, after
         As the pass read it, and what it made of it.
     """
+    dropped = _dropped(before, after)
+    kept = tuple(spec for spec in current.spec.groups if spec.name not in dropped)
     return dataclasses.replace(
         after,
-        spec=current.spec,
+        spec=current.spec.model_copy(update={"groups": kept}) if dropped else current.spec,
         stop=current.stop or after.stop,
         grants=current.grants,
-        groups=_groups(current, before, after),
+        groups=tuple(group for group in _groups(current, before, after) if group.name not in dropped),
         next_ordinal=max(current.next_ordinal, after.next_ordinal),
     )
 
 
+def _dropped(before: Cluster, after: Cluster) -> frozenset[str]:
+    """Groups that were being removed, and of which the pass saw the last instance end.
+
+    Until that is written none of the same name can come, and none that is being removed can be wanted again.
+    """
+    return frozenset(group.name for group in before.groups) - {group.name for group in after.groups}
+
+
 def _groups(current: Cluster, before: Cluster, after: Cluster) -> tuple[Group, ...]:
-    """Which groups there are is the API's word: one that came meanwhile is there."""
+    """Which groups there are is the API's word, but for what the pass dropped: one that came meanwhile is there."""
     read = {group.name: group for group in before.groups}
     made = {group.name: group for group in after.groups}
     return tuple(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from daskd.model.cluster import Phase, Role, State
 
 from .ledger import Ledger
+from .versions import VERSIONS_DIFFER, mismatch
 from .view import View
 
 SLOW_START = 5.0
@@ -41,6 +42,7 @@ def _ending(ledger: Ledger, now: float) -> None:
         message=cluster.message if cluster.failed else cluster.stop,
         ended=cluster.ended or now,
         idle_since=None,
+        unplaceable=(),
     )
 
 
@@ -65,8 +67,18 @@ def _living(ledger: Ledger, view: View, now: float) -> None:
 def _running(ledger: Ledger, view: View) -> tuple[str, str]:
     if ledger.cluster.scheduler.heard is not None:
         return "SCHEDULER_SILENT", f"the scheduler does not answer: {view.hub.trouble}"
+    differing = _versions_differing(ledger, view)
     failing = [group for group in ledger.cluster.groups if group.failures and group.running < group.desired]
     if failing:
         group = failing[0]
-        return "WORKERS_FAILING", f"group {group.name!r}: {group.message}"
-    return "", ""
+        words = f"group {group.name!r}: {group.message}"
+        return "WORKERS_FAILING", f"{words}\n{differing}" if differing else words
+    return (VERSIONS_DIFFER, differing) if differing else ("", "")
+
+
+def _versions_differing(ledger: Ledger, view: View) -> str:
+    """What the scheduler says of the versions of nodes that still live, in words; empty while it says nothing."""
+    if view.hub.state is None or not view.is_of_scheduler:
+        return ""
+    living = {instance.id for instance in ledger.instances if instance.state is not State.ENDED}
+    return mismatch((node for node in view.hub.state.nodes if node.instance in living), view.hub.versions)

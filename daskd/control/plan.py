@@ -75,11 +75,15 @@ Action = LaunchScheduler | LaunchNodes | Cancel | Retire | Terminate
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Whom the adaptive policy lets go, by instance id; `rev` is the snapshot's that it saw."""
+    """Whom the adaptive policy lets go, by instance id; `rev` is the snapshot's that it saw.
+
+    Of those to drain `busy` had work then: they are drained of it, where an idle one that got some since stays.
+    """
 
     groups: frozenset[str] = frozenset()
     cancel: tuple[str, ...] = ()
     drain: tuple[str, ...] = ()
+    busy: frozenset[str] = frozenset()
     rev: int | None = None
 
 
@@ -204,14 +208,16 @@ def _shrink(
         here = {node.id for node in willing}
         cancel = [key for key in chosen.cancel if key in here][:most]
         drain = [key for key in chosen.drain if key in here][: most - len(cancel)]
-        rev = chosen.rev
+        idle = [key for key in drain if key not in chosen.busy]
     else:
         victims = choose_victims([candidate(node, view) for node in willing], rows(view), most)
-        cancel, drain, rev = list(victims.cancel), list(victims.drain), None
+        cancel, drain, idle = list(victims.cancel), list(victims.drain), []
     if cancel:
         yield Cancel(tuple(cancel))
-    if drain:
-        yield Retire(tuple(drain), rev)
+    if idle:
+        yield Retire(tuple(idle), chosen.rev)
+    if busy := [key for key in drain if key not in idle]:
+        yield Retire(tuple(busy))
 
 
 def _retiring(view: View, nodes: list[Instance], now: float) -> Iterable[Action]:

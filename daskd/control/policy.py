@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from daskd.model import adaptive as words
 from daskd.model.cluster import Adaptive, Cluster, State, Unplaceable
 from daskd.model.cluster import Group as Status
-from daskd.model.spec import WorkerGroupSpec
+from daskd.model.spec import AdaptivePolicy, WorkerGroupSpec
 
-from .adaptive import decide
+from .adaptive import decide, is_stale, place
 from .ledger import Ledger
 from .plan import Chosen, candidate
 from .settings import Settings
@@ -23,12 +23,41 @@ TOLD = frozenset({words.Reason.NO_WORD, words.Reason.AT_MAXIMUM, words.Reason.KE
 UNSTATED = 60.0
 """Seconds that a start is taken to take by a driver that can't be asked."""
 
+FAILING = 3
+"""So many failed launches in a row, and the next group fills in."""
 
-def interval_of(cluster: Cluster, settings: Settings) -> float | None:
-    """Seconds between two decisions, the shortest that a group asks for; None: no group is adaptive."""
+LOOK, LOOK_AGAIN = 30.0, 5.0
+"""Seconds between two looks at a cluster without an adaptive group, where nothing and where something is unplaceable.
+
+The scheduler answers at once when a task begins to wait for a worker that is not there.
+"""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pace:
+    """How often the scheduler is asked for its facts: every `interval` seconds, or when something wakes it.
+
+    Attributes
+    ----------
+    pause
+        Seconds at least between two answers.
+    settle
+        Seconds after which it is asked again when something woke it, and only that answer counts: who submits work and
+        then scales shall not be told in between that there is no worker.
+    """
+
+    interval: float
+    pause: float
+    settle: float = 0.0
+
+
+def pace_of(cluster: Cluster, settings: Settings) -> Pace:
+    """The shortest interval that a group asks for; without an adaptive group seldom, to see what nobody can run."""
     policies = [group.adaptive.policy for group in cluster.groups if group.adaptive and not group.removing]
-    given = [policy.interval or settings.adaptive.interval for policy in policies]
-    return min(given, default=None)
+    if not policies:
+        return Pace(LOOK_AGAIN if cluster.unplaceable else LOOK, pause=0.2, settle=2.0)
+    interval = min(policy.interval or settings.adaptive.interval for policy in policies)
+    return Pace(interval, min(interval, 0.2))
 
 
 def in_force_since(cluster: Cluster) -> float:
@@ -36,30 +65,39 @@ def in_force_since(cluster: Cluster) -> float:
     return max((group.adaptive.since for group in cluster.groups if group.adaptive), default=0.0)
 
 
-def effective(cluster: Cluster, settings: Settings) -> words.Policy:
-    """The users' parameters over the configuration's."""
-    policies = [group.adaptive.policy for group in cluster.groups if group.adaptive and not group.removing]
-    changes = {
-        "interval": interval_of(cluster, settings),
-        "wait_count": max((p.wait_count for p in policies if p.wait_count is not None), default=None),
-        "target_duration": min((p.target_duration for p in policies if p.target_duration is not None), default=None),
-    }
-    given = {name: value for name, value in changes.items() if value is not None}
-    return dataclasses.replace(settings.adaptive, **given)  # type: ignore[arg-type]
+def parameters(policy: AdaptivePolicy, configured: words.Policy) -> words.Policy:
+    """A user's parameters over the configuration's."""
+    names = ("interval", "wait_count", "target_duration", "cool_down")
+    given = {name: value for name in names if (value := getattr(policy, name)) is not None}
+    return dataclasses.replace(configured, **given)
 
 
-def _group(spec: WorkerGroupSpec, status: Status, settings: Settings, start_s: float) -> words.Group:
-    """A group as the policy sees it; one of a fixed count supplies, and is never changed."""
-    minimum = maximum = status.desired
-    initial = 0
+def groups_of(cluster: Cluster, settings: Settings, starts: Mapping[str, float]) -> list[words.Group]:
+    """The groups as the policy sees them, in order of preference; those that are being removed are none any more."""
+    interval = pace_of(cluster, settings).interval
+    found = []
+    for status in cluster.groups:
+        spec = cluster.spec.group(status.name)
+        if spec is not None and not status.removing:
+            found.append(_group(spec, status, settings, starts.get(spec.driver, UNSTATED), interval))
+    return found
+
+
+def _group(spec: WorkerGroupSpec, status: Status, settings: Settings, start_s: float, interval: float) -> words.Group:
+    # a fixed count is launched in whole instances, rounded up
+    minimum = maximum = -(-status.desired // spec.workers_per_node) * spec.workers_per_node
+    initial, policy = 0, dataclasses.replace(settings.adaptive, interval=interval)
     if status.adaptive is not None:
-        policy = status.adaptive.policy
-        minimum, initial = policy.minimum, policy.initial or 0
-        maximum = settings.adaptive_maximum if policy.maximum is None else policy.maximum
+        asked = status.adaptive.policy
+        minimum, initial, policy = asked.minimum, asked.initial or 0, parameters(asked, settings.adaptive)
+        maximum = settings.adaptive_maximum if asked.maximum is None else asked.maximum
     return words.Group(
         name=spec.name,
         minimum=minimum,
         maximum=max(maximum, minimum),
+        policy=policy,
+        fixed=status.adaptive is None,
+        failing=status.failures >= FAILING,
         nthreads=spec.nthreads,
         memory_limit=0 if spec.memory_limit == "auto" else spec.memory_limit,
         resources=tuple(sorted(spec.resources.items())),
@@ -80,19 +118,16 @@ def remembered(cluster: Cluster) -> words.Memory:
         return words.Memory()
 
 
-def remember(ledger: Ledger, memory: words.Memory) -> None:
-    """Put the memory into the record, without a decision."""
-    ledger.edit(adaptive_memory=memory.to_json())
-
-
 def apply(
     ledger: Ledger,
     view: View,
     snapshot: words.Snapshot | None,
     memory: words.Memory,
+    *,
     starts: Mapping[str, float],
     now: float,
-) -> tuple[Chosen, words.Memory]:
+    beat: bool,
+) -> tuple[Chosen, words.Decision]:
     """Decide, and put the decision into the record.
 
     Parameters
@@ -103,36 +138,57 @@ def apply(
         What the last decision left.
     starts
         Seconds that each driver says a start takes, by its name.
+    beat
+        Figures are persisted too, which alone are no news.
 
     Returns
     -------
     tuple
-        Whom to let go, and what to remember.
+        Whom to let go, and the decision as a whole.
     """
     cluster = ledger.cluster
-    here = [group for group in cluster.groups if not group.removing]
-    groups = [
-        _group(spec, group, view.settings, starts.get(spec.driver, UNSTATED))
-        for group in here
-        if (spec := cluster.spec.group(group.name))
-    ]
-    names = {group.name for group in groups}
-    instances = [candidate(n, view) for n in view.nodes if n.group in names and n.state is not State.ENDED]
-    decision = decide(effective(cluster, view.settings), groups, snapshot, instances, memory, now)
+    groups = groups_of(cluster, view.settings, starts)
+    decision = decide(groups, snapshot, candidates(view, groups), memory, now)
     adaptive = cluster.adaptive_groups
     news = [_record(ledger, name, decision.groups[name], now) for name in adaptive]
-    if _record_unplaceable(ledger, decision) or any(news):
-        remember(ledger, decision.memory)
+    news.append(_record_unplaceable(ledger, decision.unplaceable, beat=beat))
+    if any(news) or (beat and snapshot is not None and snapshot.more_work):
+        ledger.edit(adaptive_memory=decision.memory.to_json())
     chosen = [decision.groups[name] for name in adaptive]
+    drain = tuple(key for each in chosen for key in each.drain)
     return (
         Chosen(
             frozenset(adaptive),
             tuple(key for each in chosen for key in each.cancel),
-            tuple(key for each in chosen for key in each.drain),
+            drain,
+            frozenset(_busy(drain, snapshot)),
             snapshot.rev if snapshot else None,
         ),
-        decision.memory,
+        decision,
     )
+
+
+def look(
+    ledger: Ledger, view: View, snapshot: words.Snapshot, *, starts: Mapping[str, float], now: float, beat: bool
+) -> None:
+    """Put into the record what nobody can run, of a cluster without an adaptive group."""
+    groups = groups_of(ledger.cluster, view.settings, starts)
+    if not is_stale(snapshot, groups, now):
+        _, unplaceable = place(snapshot, groups, candidates(view, groups))
+        _record_unplaceable(ledger, unplaceable, beat=beat)
+
+
+def candidates(view: View, groups: Sequence[words.Group]) -> list[words.Instance]:
+    """The instances of these groups as the policy sees them."""
+    names = {group.name for group in groups}
+    return [candidate(node, view) for node in view.nodes if node.group in names and node.state is not State.ENDED]
+
+
+def _busy(drain: Sequence[str], snapshot: words.Snapshot | None) -> set[str]:
+    """Those of the instances to drain that had work when they were chosen: more of it is no reason to stay."""
+    chosen = set(drain)
+    rows = snapshot.workers if snapshot else ()
+    return {row.instance for row in rows if row.instance is not None and row.instance in chosen and not row.idle}
 
 
 def _record(ledger: Ledger, name: str, chosen: words.GroupDecision, now: float) -> bool:
@@ -157,18 +213,28 @@ def _record(ledger: Ledger, name: str, chosen: words.GroupDecision, now: float) 
     return True
 
 
-def _record_unplaceable(ledger: Ledger, decision: words.Decision) -> bool:
-    """Tell of tasks that nobody can run when a restriction is new; their number alone is no news."""
-    now = tuple(
-        Unplaceable(item.count, item.restriction, item.example or "", item.reason) for item in decision.unplaceable
-    )
-    known = {item.restriction for item in ledger.cluster.unplaceable}
-    if {item.restriction for item in now} == known:
+def _record_unplaceable(ledger: Ledger, found: Sequence[words.Unplaceable] | None, *, beat: bool) -> bool:
+    """Tell of tasks that nobody can run when a restriction is new; their number alone is recorded, now and then.
+
+    Returns
+    -------
+    Whether there is news: a restriction that came or went.
+    """
+    if found is None:
         return False
-    ledger.edit(unplaceable=now)
+    now = tuple(Unplaceable(item.count, item.restriction, item.example or "", item.reason) for item in found)
+    before = {item.restriction: item for item in ledger.cluster.unplaceable}
+    is_news = {item.restriction for item in now} != set(before)
+    if is_news or beat or any(_is_much(before[item.restriction].count, item.count) for item in now):
+        ledger.edit(unplaceable=now)
     for item in now:
-        if item.restriction not in known:
+        if item.restriction not in before:
             ledger.tell("TASKS_UNPLACEABLE", item.words, restriction=item.restriction, count=item.count)
-    if not now:
+    if before and not now:
         ledger.tell("TASKS_PLACEABLE", "no task waits any more for a worker that no group has")
-    return True
+    return is_news
+
+
+def _is_much(before: int, now: int) -> bool:
+    """Whether a count is so different that it is recorded at once."""
+    return max(before, now) > 2 * min(before, now)

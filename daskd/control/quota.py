@@ -75,6 +75,36 @@ def check_quotas(config: Config, others: Iterable[Cluster], before: Cluster | No
         _check(profile.user, f"profiles.{name}.user", same, before, after)
 
 
+def reached(config: Config, clusters: Iterable[Cluster], cluster: Cluster) -> list[str]:
+    """Limits that leave the cluster no room to grow, in words.
+
+    Parameters
+    ----------
+    clusters
+        All live clusters of its owner, it among them.
+    """
+    theirs = list(clusters)
+    found = _reached(config.limits.user, "limits.user", theirs)
+    profile = config.profile(cluster.spec.profile)
+    if profile is not None:
+        name = cluster.spec.profile or "default"
+        same = [each for each in theirs if (each.spec.profile or "default") == name]
+        found += _reached(profile.user, f"profiles.{name}.user", same)
+    return found
+
+
+def _reached(quota: Quota, key: str, clusters: list[Cluster]) -> list[str]:
+    used = sum(map(usage_of, clusters), Usage())
+    found = []
+    for what in ("workers", "cores", "memory"):
+        allowed = getattr(quota, f"max_{what}")
+        if allowed is not None and getattr(used, what) >= allowed:
+            shown = _size(allowed) if what == "memory" else str(allowed)
+            unit = "of memory" if what == "memory" else what
+            found.append(f"it can't be given more: its owner's clusters may take {shown} {unit} (`{key}.max_{what}`)")
+    return found
+
+
 def _check(quota: Quota, key: str, others: list[Cluster], before: Cluster | None, after: Cluster) -> None:
     used = sum(map(usage_of, others), Usage())
     now = usage_of(before) if before is not None else Usage()

@@ -18,7 +18,7 @@ from daskd.model.errors import DaskdError
 from daskd.model.event import NewEvent
 from daskd.store import Store
 
-from . import policy
+from . import lifetime, policy
 from .absorb import absorb
 from .acts import Acts
 from .cluster_sites import ClusterSites, drivers_of
@@ -35,6 +35,7 @@ log = structlog.get_logger(__name__)
 
 REMEMBER_EVERY = 10.0
 ERROR_PAUSE = 2.0
+SOON = 0.05
 WORDLESS = 3
 """Intervals that a policy or a daemon which has just begun waits for the scheduler's word before it does without."""
 
@@ -70,6 +71,7 @@ class Reconciler:
         self.forced: dict[str, float] = {}
         self._acts = acts(self)
         self._wake = asyncio.Event()
+        self.decision: adaptive.Decision | None = None
         self._memory: adaptive.Memory | None = None
         self._loaded = False
         self._decided = 0.0
@@ -145,8 +147,11 @@ class Reconciler:
         now = time.time()
         chosen, again = Chosen(), 10.0
         ledger = absorb(view, now)
+        left = lifetime.enforce(ledger, now)
         if self._adapts(ledger.cluster):
             chosen, again = self._adapt(ledger, view, now)
+        else:
+            self._look(ledger, view, now)
         cluster = await self.settle(cluster, ledger)
         if cluster.ended is not None:
             await self._acts.clean_up(cluster)
@@ -159,7 +164,7 @@ class Reconciler:
             if plan.actions:
                 self.sites.acted(drivers_of(cluster, self.instances.values()))
         self._watch(hurry=plan.again < 5.0 or bool(plan.actions))
-        return False, min(plan.again, again)
+        return False, min(plan.again, again, max(left, SOON))
 
     async def _listen(self, cluster: Cluster) -> None:
         scheduler = next((i for i in self.instances.values() if i.role is Role.SCHEDULER), None)
@@ -171,7 +176,7 @@ class Reconciler:
             self.hub = Hub(Link(path, cluster.owner_uid, self.uid, scheduler.id), self.wake)
         if self.hub is not None:
             wanted = not cluster.stop and self.hub.view.state is not None
-            self.hub.want_snapshots(policy.interval_of(cluster, self.settings) if wanted else None)
+            self.hub.want_snapshots(policy.pace_of(cluster, self.settings) if wanted else None)
 
     async def _view(self, cluster: Cluster) -> View:
         seen, listings = self.sites.observed()
@@ -194,13 +199,18 @@ class Reconciler:
         )
 
     def _after(self, view: View, cluster: Cluster) -> View:
+        """What a pass saw, when its record has been persisted."""
+        return dataclasses.replace(
+            self.sight(cluster), observations=view.observations, listings=view.listings, hub=view.hub
+        )
+
+    def sight(self, cluster: Cluster) -> View:
+        """What is known now of the cluster, which is its record; without what was listed."""
         return View(
             cluster=cluster,
             instances=tuple(self.instances.values()),
-            settings=view.settings,
-            observations=view.observations,
-            listings=view.listings,
-            hub=view.hub,
+            settings=self.settings,
+            hub=self.hub.view if self.hub is not None else HubView(),
             refused=self.refused,
             forced=self.forced,
             asked=self.asked,
@@ -208,14 +218,14 @@ class Reconciler:
 
     def _adapts(self, cluster: Cluster) -> bool:
         if not cluster.adaptive_groups:
-            self._memory = None
+            self._memory = self.decision = None
             return False
         return not cluster.stop and self.hub is not None
 
     def _adapt(self, ledger: Ledger, view: View, now: float) -> tuple[Chosen, float]:
         """Let the policy decide, when its interval is over or the hub has something new to say."""
         assert self.hub is not None
-        interval = policy.effective(ledger.cluster, self.settings).interval
+        interval = policy.pace_of(ledger.cluster, self.settings).interval
         snapshot = self.hub.snapshot
         fresh = snapshot is not None and snapshot.received > self._decided
         early = snapshot is None and now - max(policy.in_force_since(ledger.cluster), self._began) < WORDLESS * interval
@@ -224,13 +234,26 @@ class Reconciler:
             return Chosen(groups=frozenset(ledger.cluster.adaptive_groups)), interval
         if self._memory is None:
             self._memory = policy.remembered(ledger.cluster)
-        start_s = self.sites.start_s
-        chosen, self._memory = policy.apply(ledger, view, snapshot, self._memory, start_s, now)
-        self._decided = now
-        if snapshot is not None and snapshot.more_work and now - self._remembered > REMEMBER_EVERY:
-            self._remembered = now
-            policy.remember(ledger, self._memory)
+        starts, beat = self.sites.start_s, self._beat(now)
+        chosen, self.decision = policy.apply(ledger, view, snapshot, self._memory, starts=starts, now=now, beat=beat)
+        self._memory, self._decided = self.decision.memory, now
         return chosen, interval
+
+    def _look(self, ledger: Ledger, view: View, now: float) -> None:
+        """See what nobody can run, when the hub has something new to say."""
+        snapshot = self.hub.snapshot if self.hub is not None else None
+        if ledger.cluster.stop or snapshot is None or snapshot.received <= self._decided:
+            return
+        starts, beat = self.sites.start_s, self._beat(now)
+        policy.look(ledger, view, snapshot, starts=starts, now=now, beat=beat)
+        self._decided = now
+
+    def _beat(self, now: float) -> bool:
+        """Whether it is time to persist what alone is no news."""
+        if 0 <= now - self._remembered <= REMEMBER_EVERY:
+            return False
+        self._remembered = now
+        return True
 
     async def settle(self, before: Cluster, ledger: Ledger) -> Cluster:
         """Persist what a pass made of the record; what the API changed meanwhile stays as the API said."""

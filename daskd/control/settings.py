@@ -41,6 +41,8 @@ class Settings:
         The policy's parameters where a user gave none.
     held_seconds, held_memory_share
         Bounds on lost clients' work where a spec gives none.
+    lost_after
+        A node that its system knows nothing of, and whose workers have left the scheduler, is given up after so long.
     contact_host
         Name or address by which other machines reach this one; empty: found out by the scheduler.
     """
@@ -64,6 +66,7 @@ class Settings:
     log_max_bytes: int = 10 * 1024 * 1024
     log_files: int = 5
     contact_host: str = ""
+    lost_after: float = 120.0
 
     def runtime(self, spec: ClusterSpec) -> RuntimeSettings:
         """What the runtimes of a cluster with this spec are told."""

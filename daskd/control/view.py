@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from daskd.drivers.protocol import Observation
 from daskd.model.cluster import Cluster, Instance, Role
@@ -54,7 +55,7 @@ class Listing:
     settle: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class View:
     """A cluster and all that is known of it.
 
@@ -107,7 +108,7 @@ class View:
         """Whether the scheduler that lives answers."""
         return self.hub.connected and self.hub.state is not None and self.is_of_scheduler
 
-    @property
+    @cached_property
     def hub_workers(self) -> dict[str, HubWorker]:
         """Workers at the hub by name; none while the scheduler that told of them is not the one that lives."""
         if self.hub.state is None or not self.is_of_scheduler:

@@ -11,7 +11,7 @@ from .link import HubWorker
 
 _HUB_STATES = {"running": WorkerState.RUNNING, "paused": WorkerState.PAUSED}
 
-_STATES = {
+INSTANCE_STATES = {
     State.QUEUED: WorkerState.QUEUED,
     State.STARTING: WorkerState.STARTING,
     State.RUNNING: WorkerState.STARTING,
@@ -45,7 +45,7 @@ def _state(instance: Instance, worker: HubWorker | None) -> WorkerState:
     if instance.retiring is not None:
         return WorkerState.RETIRING
     if worker is None:
-        return _STATES[instance.state]
+        return INSTANCE_STATES[instance.state]
     return _HUB_STATES.get(worker.status, WorkerState.ENDING)
 
 

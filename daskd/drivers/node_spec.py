@@ -34,5 +34,9 @@ def node_spec(batch: Batch) -> dict[str, Any]:
         "local_directory": group.local_directory,
         "death_timeout": group.death_timeout,
         "join_timeout": batch.runtime.join_timeout,
-        "dashboard": batch.spec.dashboard,
+        # workers' pages could be on loopback alone, where every user of the machine reads them
+        "dashboard": batch.spec.dashboard and not batch.dashboard_prefix,
+        "preload": list(group.preload),
+        "worker_class": group.worker_class or None,
+        "worker_options": group.worker_options,
     }

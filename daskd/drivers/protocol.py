@@ -128,6 +128,8 @@ class Batch:
         The scheduler's address: for nodes, where it is known; for a scheduler, the one it had before.
     runtime
         Times and bounds that the runtime is told.
+    dashboard_prefix
+        The path below which the daemon serves the dashboard, from a unix socket that it bound; empty: it does not.
     """
 
     cluster: str
@@ -139,6 +141,7 @@ class Batch:
     scheduler: str
     address: str
     runtime: RuntimeSettings
+    dashboard_prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +163,21 @@ class RuntimeSettings:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The answer for one handle; `lasting`: the same request will be refused again."""
+    """The answer for one handle.
+
+    Attributes
+    ----------
+    lasting
+        The same request will be refused again.
+    full
+        It was refused for want of room, of which there may be some later: however often, the cluster has not failed.
+    """
 
     handle: Handle
     result: Result
     words: str = ""
     lasting: bool = False
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +299,9 @@ class Site(Protocol):
 
     def link_path(self, handle: Handle) -> Path | None:
         """The unix socket of a scheduler's link on this machine; None where there is none."""
+
+    def dashboard_path(self, handle: Handle) -> Path | None:
+        """The unix socket of the dashboard that the daemon serves for a scheduler; None where there is none."""
 
     async def unstage(self, cluster: str) -> None:
         """Remove what was staged for a cluster: keys, code, scratch. Nothing of it runs any more. Logs stay."""

@@ -61,7 +61,7 @@ def _at_least(what: str, value: float, least: float) -> None:
 
 @dataclass(frozen=True)
 class Policy:
-    """The parameters of the adaptive policy; names shared with Dask's ``Adaptive`` mean the same here.
+    """The parameters of a group's adaptive policy; names shared with Dask's ``Adaptive`` mean the same here.
 
     Parameters
     ----------
@@ -73,6 +73,9 @@ class Policy:
     target_duration
         Seconds in which the work at hand should be done. None: 5, and longer where a worker takes long
         to start. A number is taken literally.
+    cool_down
+        Seconds for which a surplus is kept after it was needed last. None: as ``wait_count`` and the start
+        time say. A number is taken literally, like a ``wait_count``; the longer of the two holds.
     hold
         A surplus of k workers is held for ``hold`` x start time / k.
     hold_cap
@@ -101,6 +104,7 @@ class Policy:
     interval: float = 1.0
     wait_count: int | None = None
     target_duration: float | None = None
+    cool_down: float | None = None
     hold: float = 2.0
     hold_cap: float = 600.0
     start_share: float = 8.0
@@ -119,15 +123,31 @@ class Policy:
             _at_least(what, getattr(self, what), 0)
         if self.target_duration is not None:
             _at_least("target_duration", self.target_duration, 1e-3)
-        if self.wait_count is not None:
-            _at_least("wait_count", self.wait_count, 0)
+        for what in ("wait_count", "cool_down"):
+            if getattr(self, what) is not None:
+                _at_least(what, getattr(self, what), 0)
         if not 0 < self.memory_aim <= self.memory_high <= 1:
             raise ValueError("memory_aim and memory_high are shares: give 0 < memory_aim <= memory_high <= 1")
 
     @property
+    def least_idle(self) -> float:
+        """Seconds for which a worker must have been idle before it goes."""
+        return (3 if self.wait_count is None else self.wait_count) * self.interval
+
+    @property
     def patience_before_shrinking(self) -> float:
         """Seconds for which a surplus must last before anything goes."""
-        return (3 if self.wait_count is None else self.wait_count) * self.interval
+        return max(self.least_idle, self.cool_down or 0.0)
+
+    @property
+    def is_literal(self) -> bool:
+        """Whether the user says how long a surplus stays, and a long start time does not lengthen it."""
+        return self.wait_count is not None or self.cool_down is not None
+
+    @property
+    def remembered(self) -> float:
+        """Seconds for which it matters how many workers were needed."""
+        return max(self.hold_cap, self.patience_before_shrinking)
 
     @property
     def keep_duration(self) -> float:
@@ -161,6 +181,13 @@ class Group:
         Workers to have before any work is there.
     hosts
         The hosts it can start workers on; None if not known beforehand.
+    policy
+        Its parameters.
+    fixed
+        Its count is somebody's word: it supplies what it has and what it lacks of its ``maximum``, and nothing
+        is decided of it.
+    failing
+        Its launches fail, so that nobody counts on one: the next group fills in.
 
     Raises
     ------
@@ -181,6 +208,9 @@ class Group:
     patience: float = 60.0
     initial: int = 0
     hosts: frozenset[str] | None = None
+    policy: Policy = Policy()
+    fixed: bool = False
+    failing: bool = False
 
     def __post_init__(self) -> None:
         for what in ("nthreads", "workers_per_instance"):
@@ -213,7 +243,10 @@ class PrefixRow:
 
 @dataclass(frozen=True)
 class ClassRow:
-    """The ready tasks that share their restrictions."""
+    """The ready tasks that share their restrictions.
+
+    Of them ``unserved`` wait because no worker that is there may run them; None from a runtime that does not say.
+    """
 
     ready: int
     executing: int = 0
@@ -222,6 +255,14 @@ class ClassRow:
     hosts: tuple[str, ...] = ()
     workers: tuple[str, ...] = ()
     example: str | None = None
+    unserved: int | None = None
+
+    @property
+    def stuck(self) -> int:
+        """Tasks that no worker which is there can run."""
+        if self.unserved is not None:
+            return min(self.unserved, self.ready)
+        return 0 if self.executing else self.ready
 
     @property
     def key(self) -> str:
@@ -391,7 +432,7 @@ class GroupDecision:
 
 @dataclass(frozen=True)
 class Unplaceable:
-    """Ready tasks that no group can ever run."""
+    """Ready tasks that no group can ever run, as the groups are now."""
 
     count: int
     restriction: str
@@ -401,8 +442,11 @@ class Unplaceable:
 
 @dataclass(frozen=True)
 class Decision:
-    """What all groups shall do, the work that nobody can do, and the memory for the next decision."""
+    """What all groups shall do, the work that nobody can do, and the memory for the next decision.
+
+    ``unplaceable`` is None where the scheduler did not say what waits.
+    """
 
     groups: Mapping[str, GroupDecision]
-    unplaceable: tuple[Unplaceable, ...]
+    unplaceable: tuple[Unplaceable, ...] | None
     memory: Memory

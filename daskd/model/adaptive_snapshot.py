@@ -35,7 +35,7 @@ STATUSES = frozenset(
 )
 """distributed's names of a worker's status."""
 
-CLASS_KEYS = frozenset(("resources", "hosts", "workers", "ready", "executing", "rows", "example"))
+CLASS_KEYS = frozenset(("resources", "hosts", "workers", "ready", "executing", "rows", "example", "unserved"))
 WORKER_FIELDS = 12
 
 
@@ -105,7 +105,7 @@ def _class_row(raw: object) -> ClassRow:
     # a field that we do not know may be a restriction that we would overlook
     if unknown := set(row) - CLASS_KEYS:
         raise BadSnapshot(f"classes[]: unknown field {sorted(map(str, unknown))[0][:64]!r}")
-    example = row.get("example")
+    example, unserved = row.get("example"), row.get("unserved")
     return ClassRow(
         ready=_count(row.get("ready"), "classes[].ready"),
         executing=_count(row.get("executing", 0), "classes[].executing"),
@@ -114,6 +114,7 @@ def _class_row(raw: object) -> ClassRow:
         hosts=_names(row.get("hosts", []), "classes[].hosts"),
         workers=_names(row.get("workers", []), "classes[].workers"),
         example=None if example is None else _text(example, "classes[].example"),
+        unserved=None if unserved is None else _count(unserved, "classes[].unserved"),
     )
 
 

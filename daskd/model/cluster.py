@@ -132,6 +132,8 @@ class Instance:
         What the system says of it.
     started
         When its system began to run it, unix seconds: jobs may wait long after their launch.
+    unknown_since
+        Since when its system can say nothing of it, unix seconds; None: it can.
     """
 
     id: str
@@ -154,6 +156,7 @@ class Instance:
     pid: int | None = None
     words: str = ""
     started: float | None = None
+    unknown_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +271,12 @@ class Cluster:
         It shall end because it could not be kept up: it rests as FAILED.
     grants
         Whom it is shared with.
+    had_workers
+        A group that was removed had a worker once.
+    expiry_told
+        The end of its lifetime that was warned of, unix seconds; None: of none.
+    dashboard_proxied
+        The daemon serves its dashboard, with a login, and nothing of it is on TCP. Decided when it is made, for good.
     next_ordinal
         The next instance's ordinal.
     revision
@@ -288,15 +297,23 @@ class Cluster:
     stop: str = ""
     failed: bool = False
     grants: tuple[Grant, ...] = ()
+    had_workers: bool = False
     groups: tuple[Group, ...] = ()
     adaptive_memory: dict[str, Any] = field(default_factory=dict)
     unplaceable: tuple[Unplaceable, ...] = ()
     scheduler: Scheduler = Scheduler()
     held: Held = Held()
     idle_since: float | None = None
+    expiry_told: float | None = None
     next_ordinal: int = 0
     event_seq: int = 0
     revision: int = 0
+    dashboard_proxied: bool = False
+
+    @property
+    def dashboard_prefix(self) -> str:
+        """The path below which the daemon serves its dashboard; empty: it does not."""
+        return f"/clusters/{self.uid}" if self.dashboard_proxied else ""
 
     def group(self, name: str) -> Group:
         """The changing part of the group of that name.

@@ -66,6 +66,18 @@ class GroupNotFound(DaskdError):
     reason = "GROUP_NOT_FOUND"
 
 
+class GroupExists(DaskdError):
+    """The cluster has another worker group of that name."""
+
+    reason = "GROUP_EXISTS"
+
+
+class SpecImmutable(DaskdError):
+    """What differs can only be chosen when the cluster, or the group, is made."""
+
+    reason = "SPEC_IMMUTABLE"
+
+
 class WorkerNotFound(DaskdError):
     """The cluster has no such worker."""
 
@@ -76,6 +88,12 @@ class ClusterNotRunning(DaskdError):
     """The call needs a running scheduler, or a cluster that is not ending."""
 
     reason = "CLUSTER_NOT_RUNNING"
+
+
+class NoDashboard(DaskdError):
+    """The cluster has no dashboard."""
+
+    reason = "NO_DASHBOARD"
 
 
 class SchedulerUnreachable(DaskdError):

@@ -91,6 +91,19 @@ def parse_seconds(value: object) -> float:
     raise ValueError(f'{value!r} is no duration: write seconds, or "30s", "5 min", "12h", "1d"')
 
 
+def seconds_in_words(seconds: float) -> str:
+    """A duration in its two largest units: "12 h", "1 h 30 min", "2.5 s"."""
+    rest = float(round(seconds) if seconds >= 60 else seconds)
+    parts: list[str] = []
+    for unit, size in (("d", 86_400.0), ("h", 3600.0), ("min", 60.0)):
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count:g} {unit}")
+    if not parts:
+        return f"{rest:g} s"
+    return " ".join([*parts, f"{rest:.0f} s"][:2]).removesuffix(" 0 s")
+
+
 def _memory(value: Any) -> int | Literal["auto"]:
     return parse_memory(value)
 

@@ -5,18 +5,26 @@ from __future__ import annotations
 import enum
 import math
 import re
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from . import reserved
 from .names import check_name, check_variable
 from .quantity import Amount, Memory, Seconds
 
 MOST_WORKERS = 100_000
 """No group may have more workers than this, whatever a profile says."""
 
+MOST_GROUPS = 50
+"""No cluster may have more worker groups than this."""
+
 MOST_CORES = MOST_WORKERS * 4096
 """The threads of so many of the largest workers."""
+
+WARNING = 600.0
+"""Seconds before the end of its lifetime at which a cluster is warned of, or a tenth of a lifetime that is short."""
 
 Name = Annotated[str, AfterValidator(check_name)]
 
@@ -62,8 +70,32 @@ def _environment(variables: dict[str, str]) -> dict[str, str]:
     return variables
 
 
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _less(words: Mapping[str, str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    def check(options: dict[str, Any]) -> dict[str, Any]:
+        for name in options:
+            if name in words:
+                raise ValueError(f"{name!r} can't be an option: {words[name]}")
+            if not name.isidentifier() or name.startswith("_"):
+                raise ValueError(f"{name[:80]!r} is no keyword argument: write its name, as in Python")
+        if not _is_finite(options):
+            raise ValueError("they hold a number that is infinite or none: write finite numbers")
+        return options
+
+    return check
+
+
 Options = Annotated[dict[str, Any], Field(max_length=100)]
-Preload = Annotated[tuple[Text, ...], Field(max_length=20)]
+WorkerOptions = Annotated[Options, AfterValidator(_less(reserved.OF_WORKERS))]
+SchedulerOptions = Annotated[Options, AfterValidator(_less(reserved.OF_SCHEDULER))]
+Preload = Annotated[tuple[Annotated[Text, Field(min_length=1)], ...], Field(max_length=20)]
 Prologue = Annotated[tuple[Text, ...], Field(max_length=200)]
 Environment = Annotated[dict[str, str], Field(max_length=1000), AfterValidator(_environment)]
 
@@ -146,7 +178,7 @@ class SchedulerSpec(_Frozen):
 
     placement: Placement = Placement.PROCESS
     preload: Preload = ()
-    options: Options = Field(default_factory=dict)
+    options: SchedulerOptions = Field(default_factory=dict)
     prologue: Prologue = ()
     network: bool | None = None
 
@@ -198,7 +230,7 @@ class WorkerGroupSpec(_Frozen):
     cwd: Path = ""
     preload: Preload = ()
     worker_class: ClassName = ""
-    worker_options: Options = Field(default_factory=dict)
+    worker_options: WorkerOptions = Field(default_factory=dict)
     prologue: Prologue = ()
 
     @field_validator("resources")
@@ -223,7 +255,7 @@ class ClusterSpec(_Frozen):
     """
 
     profile: str = Field(default="", max_length=63)
-    groups: tuple[WorkerGroupSpec, ...] = Field(default=(WorkerGroupSpec(),), min_length=1, max_length=50)
+    groups: tuple[WorkerGroupSpec, ...] = Field(default=(WorkerGroupSpec(),), min_length=1, max_length=MOST_GROUPS)
     python: Text = ""
     cwd: Path = ""
     import_path: tuple[Path, ...] = Field(default=(), max_length=200)
@@ -242,6 +274,13 @@ class ClusterSpec(_Frozen):
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two groups are called {twice[0]!r}: every group of a cluster has a name of its own")
         return self
+
+    @property
+    def warning(self) -> float:
+        """How long before the end of its lifetime it is told, in seconds; 0: it is not."""
+        if self.max_lifetime is None:
+            return 0.0
+        return min(WARNING, self.max_lifetime / 10) if self.lifetime_warning is None else self.lifetime_warning
 
     def group(self, name: str) -> WorkerGroupSpec | None:
         """The group of that name; the first for an empty one; None if there is none."""

@@ -120,6 +120,57 @@ class HeldWorkView:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingView:
+    """Instances of a group that wait for the same.
+
+    Attributes
+    ----------
+    workers
+        Those of them that are not there yet, or on their way out.
+    reason
+        What they wait for.
+    since
+        Since when the longest of them has waited, unix seconds.
+    """
+
+    instances: int
+    workers: int
+    state: WorkerState
+    reason: str
+    since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupExplanation:
+    """Why a worker group is as it is.
+
+    Attributes
+    ----------
+    decided_by
+        "count", "adaptive", "removing".
+    reasons
+        A sentence each, the most telling first.
+    ready_tasks
+        Ready tasks that its workers could run.
+    """
+
+    name: str
+    target: int
+    decided_by: str
+    reasons: tuple[str, ...] = ()
+    ready_tasks: int = 0
+    waiting: tuple[WaitingView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a cluster is as it is, a sentence each reason."""
+
+    reasons: tuple[str, ...]
+    groups: tuple[GroupExplanation, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Connection:
     """What a Dask client needs to connect. Holds a key, which its repr leaves out.
 

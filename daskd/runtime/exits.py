@@ -16,6 +16,7 @@ class ExitCode(enum.IntEnum):
     FENCED = 83
     TLS_REFUSED = 84
     SCHEDULER_GONE = 85
+    INCOMPATIBLE = 86
 
 
 WORDS = {
@@ -27,6 +28,7 @@ WORDS = {
     ExitCode.FENCED: "the scheduler refused this instance: it was given up or replaced",
     ExitCode.TLS_REFUSED: "TLS with the scheduler failed",
     ExitCode.SCHEDULER_GONE: "the scheduler is gone",
+    ExitCode.INCOMPATIBLE: "this distributed and the scheduler's do not understand each other",
 }
 
 

@@ -200,6 +200,7 @@ class Facts(SchedulerPlugin):
             del self._restricted[class_]
         ready = self._ready_by_class()
         executing = self._executing_by_class()
+        unserved = self._unserved_by_class()
         names = {ws.address: str(ws.name) for ws in self.scheduler.workers.values()}
         rows = []
         left_out = 0
@@ -213,6 +214,7 @@ class Facts(SchedulerPlugin):
                 "workers": [names.get(address, address) for address in class_.workers],
                 "ready": sum(ready[class_].values()),
                 "executing": executing[class_],
+                "unserved": unserved[class_],
                 "rows": merged,
             }
             if class_ != UNRESTRICTED:
@@ -244,6 +246,18 @@ class Facts(SchedulerPlugin):
                 if ts in ws.processing and ts not in ws.long_running:
                     executing[self._class.get(ts.key, UNRESTRICTED)] += 1
         return executing
+
+    def _unserved_by_class(self) -> Counter[TaskClass]:
+        """Count the tasks that wait because no worker that is there may run them."""
+        # Restricted tasks are never queued; the others are where no worker takes any.
+        states = ("no-worker",) if self.scheduler.running else ("no-worker", "queued")
+        unserved: Counter[TaskClass] = Counter()
+        for prefix in self.scheduler.task_prefixes.values():
+            unserved[UNRESTRICTED] += sum(prefix.states[state] for state in states)
+        for class_, tasks in self._restricted.items():
+            unserved[class_] = sum(n for (_, state), n in tasks.counts.items() if state == "no-worker")
+            unserved[UNRESTRICTED] -= unserved[class_]
+        return unserved
 
     def _prefix_row(self, name: str, count: int) -> list[float]:
         prefix = self.scheduler.task_prefixes[name]

@@ -10,23 +10,16 @@ import os
 from distributed.comm import Comm, CommClosedError, connect, get_address_host
 from distributed.core import send_recv
 from distributed.security import Security
-from distributed.versions import get_versions
 
 from .exits import Ended, ExitCode
 from .reach import Unreachable
 from .spec import NodeSpec
+from .versions import own_versions
 
 logger = logging.getLogger("daskd.node")
 
 ANSWER_TIMEOUT = 10.0
 EVENTS_KEPT = 200
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that scheduler and workers must agree on."""
-    told = get_versions()
-    packages = {name: str(version) for name, version in told["packages"].items() if version}
-    return {**packages, "python": ".".join(told["host"]["python"].split(".")[:3])}
 
 
 class Hub:
@@ -59,7 +52,7 @@ class Hub:
         Raises
         ------
         Ended
-            If the instance is fenced.
+            If the instance is fenced, or has a `distributed` that the scheduler's does not go with.
         Unreachable
             If there is no answer, or one that is no answer.
         """
@@ -77,7 +70,7 @@ class Hub:
                 workers=list(spec.workers),
                 pid=os.getpid(),
                 host=self.host,
-                versions=versions(),
+                versions=dict(own_versions()),
             )
             answer = await asyncio.wait_for(asking, ANSWER_TIMEOUT)
         except asyncio.TimeoutError as error:
@@ -88,6 +81,8 @@ class Hub:
         result = answer.get("result") if isinstance(answer, dict) else None
         if result == "fenced":
             raise Ended(ExitCode.FENCED, str(answer.get("words") or ""))
+        if result == "incompatible":
+            raise Ended(ExitCode.INCOMPATIBLE, str(answer.get("words") or ""))
         if result != "ok":
             raise Unreachable("dask", f"{address} answered daskd_join with {answer!r:.200}")
         self.address = address

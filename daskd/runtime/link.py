@@ -10,7 +10,6 @@ import asyncio
 import json
 import math
 import os
-import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,11 +18,11 @@ from tornado.web import Application, RequestHandler
 
 from .changes import Changes
 from .scheduler_hub import Hub
+from .sockets import listening
 
 MAX_BODY = 1024 * 1024
 MAX_WAIT = 60.0
 _MAX_HEADERS = 16 * 1024
-_BACKLOG = 64
 _BODY_SECONDS = 30.0
 _IDLE_SECONDS = 3600.0
 _MAX_NAMES = 10_000
@@ -252,20 +251,14 @@ def serve_link(hub: Hub, fd: int) -> HTTPServer:
     hub : Hub
         What is told and asked.
     fd : int
-        Descriptor of the socket, bound by the daemon. ``listen`` is called here: that lets the
-        daemon read our uid from SO_PEERCRED before it sends a byte.
+        Descriptor of the socket, bound by the daemon.
 
     Raises
     ------
     OSError
         ``fd`` is no bound unix socket.
     """
-    sock = socket.socket(fileno=fd)
-    if sock.family != socket.AF_UNIX or sock.type != socket.SOCK_STREAM:
-        raise OSError(f"descriptor {fd} is no unix stream socket: the daemon must pass the link's socket")
-    sock.setblocking(False)
-    sock.set_inheritable(False)
-    sock.listen(_BACKLOG)
+    sock = listening(fd)
     routes = [(path, handler, {"hub": hub}) for path, handler in CALLS.items()]
     application = Application(
         routes,

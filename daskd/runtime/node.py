@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import os
 import signal
 import sys
 import time
+from typing import Any
 
 import dask.config
+from distributed import Worker
 from distributed.core import Status
 from distributed.security import Security
 
@@ -41,6 +44,43 @@ def prepare_environment(spec: NodeSpec) -> None:
     forkserver.complete(os.environ)
 
 
+def load_worker_class(name: str | None) -> type[Worker] | None:
+    """The class of the workers that a spec names, found as the node's own imports are; None for distributed's.
+
+    Raises
+    ------
+    Ended
+        If it can't be imported, or is no worker's.
+    """
+    if name is None:
+        return None
+    module, _, attribute = name.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # an import runs foreign code, which may raise anything
+        words = f"the worker class {name!r} can't be imported: {type(error).__name__}: {error}"
+        raise Ended(ExitCode.FAILED, words) from error
+    if not (isinstance(found, type) and issubclass(found, Worker)):
+        raise Ended(ExitCode.FAILED, f"the worker class {name!r} is no subclass of distributed.Worker")
+    return found
+
+
+def worker_arguments(spec: NodeSpec, name: str, host: str | None) -> dict[str, Any]:
+    """What a spec says to a worker's nanny that listens on that host, its own options aside."""
+    return {
+        "name": name,
+        "host": host,
+        "nthreads": spec.nthreads,
+        "memory_limit": spec.memory_limit,
+        "resources": dict(spec.resources) or None,
+        "local_directory": spec.local_directory,
+        "death_timeout": spec.death_timeout,
+        "preload": list(spec.preload) or None,  # None: as Dask's configuration says
+        "dashboard": spec.dashboard,
+        "dashboard_address": "127.0.0.1:0",  # Dask's pages ask nobody who they are
+    }
+
+
 class Node:
     """Joins the scheduler, keeps the workers, and knows when to end.
 
@@ -50,11 +90,14 @@ class Node:
         What it is told.
     directory : str
         The instance's directory, for `report.json`.
+    worker_class : type, optional
+        The class of its workers. None: distributed's own.
     """
 
-    def __init__(self, spec: NodeSpec, directory: str) -> None:
+    def __init__(self, spec: NodeSpec, directory: str, worker_class: type[Worker] | None = None) -> None:
         self._spec = spec
         self._directory = directory
+        self._worker_class = worker_class
         self._security: Security
         self._hub: Hub
         self._nannies: set[PacedNanny] = set()
@@ -207,21 +250,14 @@ class Node:
         return nanny.end, nanny.failure or "its nanny closed unasked"
 
     def _make_nanny(self, name: str, pace: Pace) -> PacedNanny:
-        spec = self._spec
         return PacedNanny(
             self._hub.address,
             pace=pace,
             on_restart=lambda words: self._hub.tell("worker-restarted", f"worker {name}: {words}"),
-            name=name,
-            host=self._hub.host,
-            nthreads=spec.nthreads,
-            memory_limit=spec.memory_limit,
-            resources=dict(spec.resources) or None,
-            local_directory=spec.local_directory,
-            death_timeout=spec.death_timeout,
             security=self._security,
-            dashboard=spec.dashboard,
-            dashboard_address="127.0.0.1:0",  # Dask's pages ask nobody who they are
+            worker_class=self._worker_class,
+            **worker_arguments(self._spec, name, self._hub.host),
+            **self._spec.worker_options,
         )
 
     async def _close_nannies(self) -> None:
@@ -264,7 +300,7 @@ def main(spec: NodeSpec, directory: str) -> ExitCode:
     Raises
     ------
     Ended
-        As `Node.run`.
+        As `Node.run`, and `load_worker_class`.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s - %(name)s - %(levelname)s - %(message)s"))
@@ -273,8 +309,10 @@ def main(spec: NodeSpec, directory: str) -> ExitCode:
     logger.propagate = False
     prepare_environment(spec)
     forkserver.start()  # an ordinary one imports distributed while this process joins
-    return asyncio.run(_run(spec, directory))
+    # not before: users' modules may start threads, with which the forkserver could not be forked
+    worker_class = load_worker_class(spec.worker_class)
+    return asyncio.run(_run(spec, directory, worker_class))
 
 
-async def _run(spec: NodeSpec, directory: str) -> ExitCode:
-    return await Node(spec, directory).run()
+async def _run(spec: NodeSpec, directory: str, worker_class: type[Worker] | None) -> ExitCode:
+    return await Node(spec, directory, worker_class).run()

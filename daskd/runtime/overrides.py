@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable, Collection
 from typing import Any
 
 from distributed import Scheduler, Status
 from distributed.diagnostics.plugin import SchedulerPlugin
+from distributed.http.routing import RoutingApplication
 from distributed.scheduler import TaskState, WorkerState
+from tornado.httpserver import HTTPServer
 from tornado.ioloop import PeriodicCallback
 
 from .keeper import HeldBounds, Keeper, Key, is_worker_client
@@ -21,6 +24,7 @@ from .keeper import HeldBounds, Keeper, Key, is_worker_client
 logger = logging.getLogger("daskd.scheduler")
 
 _TICK_MS = 1000  # how often held work's bounds are looked at
+_HTTP_BOUNDS = {"max_body_size": 1 << 20, "max_header_size": 1 << 16, "idle_connection_timeout": 600.0}
 
 
 class ClientReturns(SchedulerPlugin):
@@ -52,6 +56,8 @@ class HubScheduler(Scheduler):
         Called with the ``WorkerState`` after a worker's status changed.
     serve_http : bool
         Whether to serve HTTP (dashboard, ``/info``, ``/metrics``) at all.
+    http_socket : socket, optional
+        A listening socket to serve HTTP on, and nowhere else; its server is the caller's to stop. None: TCP.
     **kwargs
         As :class:`distributed.Scheduler` takes them.
     """
@@ -64,9 +70,11 @@ class HubScheduler(Scheduler):
         on_terminate: Callable[[str], None],
         on_status: Callable[[WorkerState], None],
         serve_http: bool,
+        http_socket: socket.socket | None = None,
         **kwargs: Any,
     ) -> None:
         self._serve_http = serve_http  # read by start_http_server, which the base class's __init__ calls
+        self._http_socket = http_socket  # likewise
         self._on_terminate = on_terminate
         self._on_status = on_status
         self._leaving: set[str] = set()  # clients whose goodbye is none
@@ -174,15 +182,25 @@ class HubScheduler(Scheduler):
         if ws is not None:
             self._on_status(ws)
 
-    def start_http_server(self, *args: Any, **kwargs: Any) -> None:
-        """Start the HTTP server unless it is off: the base class knows no way to leave it out."""
-        if self._serve_http:
-            super().start_http_server(*args, **kwargs)
+    def start_http_server(self, routes: Any, *args: Any, **kwargs: Any) -> None:
+        """Start the HTTP server unless it is off, or on a socket: the base class knows neither.
+
+        Where it leaves a server's ``port`` Bokeh's application reads it. What serves on a socket is not
+        among ``services``, whose ports the scheduler tells everybody.
+        """
+        if self._http_socket is not None:
+            self.http_application = RoutingApplication(routes)
+            server: Any = HTTPServer(self.http_application, **_HTTP_BOUNDS)
+            server.add_socket(self._http_socket)
+            server.address, server.port = "", 0
+            self.http_server = server
+        elif self._serve_http:
+            super().start_http_server(routes, *args, **kwargs)
 
     def identity(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Tell who this is. ``Client._repr_html_`` fails where there is no dashboard's port: 0 means none."""
         identity: dict[str, Any] = super().identity(*args, **kwargs)
-        if not self._serve_http:
+        if not self._serve_http or self._http_socket is not None:
             identity["services"] = {**identity["services"], "dashboard": 0}
         return identity
 

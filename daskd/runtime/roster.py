@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .versions import can_serve, others, own_versions
+
 _EMPTY_SECONDS = 600.0  # a node without workers for so long is listed no more
 _REMEMBERED = 20_000  # instances whose incarnation, or fence, is remembered
 _MAX_TEXT = 1000
 _MAX_WORKERS = 10_000
+_MAX_VERSIONS, _MAX_VERSION = 100, 100  # how many, how long
 
 
 @dataclass
@@ -25,6 +28,7 @@ class Node:
     pid: int
     joined: float
     workers: list[str]
+    versions: dict[str, str]  # those that do not go with the scheduler's
     last_seen: float = field(default_factory=time.monotonic)  # when it last had a worker
 
     def document(self) -> dict[str, Any]:
@@ -37,6 +41,7 @@ class Node:
             "pid": self.pid,
             "joined": self.joined,
             "workers": list(self.workers),
+            "versions": dict(self.versions),
         }
 
 
@@ -58,6 +63,20 @@ def _names(value: Any) -> list[str]:
     return [_text("a worker's name", name) for name in value]
 
 
+def _versions(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict) or len(value) > _MAX_VERSIONS:
+        raise ValueError(f"versions must be at most {_MAX_VERSIONS} versions by package")
+    return {_text("a package's name", name): _text("a package's version", value[name])[:_MAX_VERSION] for name in value}
+
+
+def _not_understood(node: Node) -> str:
+    own = own_versions()["distributed"]
+    return (
+        f"the scheduler's distributed is {own}, and that of group {node.group!r} is {node.versions['distributed']}, "
+        "which does not understand its tasks: make the cluster anew, with one environment for all of it"
+    )
+
+
 class Roster:
     """Admits nodes, and knows which instance a worker's name belongs to.
 
@@ -65,10 +84,13 @@ class Roster:
     ----------
     changed : callable
         Called after a node came, went, or was fenced.
+    differs : callable
+        Called with a node that came and has versions that do not go with the scheduler's.
     """
 
-    def __init__(self, changed: Callable[[], None]) -> None:
+    def __init__(self, changed: Callable[[], None], differs: Callable[[Node], None]) -> None:
         self._changed = changed
+        self._differs = differs
         self._nodes: dict[tuple[str, str, int], Node] = {}  # by instance, host, pid
         self._by_worker: dict[str, Node] = {}
         self._highest: OrderedDict[str, int] = OrderedDict()  # instance: highest incarnation that joined
@@ -83,20 +105,21 @@ class Roster:
         workers: list[str],
         pid: int,
         host: str,
-        versions: Any = None,
+        versions: Mapping[str, str] | None = None,
     ) -> dict[str, str]:
         """Answer a node that asks to join, before it starts a worker.
 
         Returns
         -------
         dict
-            ``result`` "ok" or "fenced" and ``words``. A fenced node ends itself.
+            ``result`` "ok", "fenced" or "incompatible", and ``words``. A node that is not let in ends itself.
 
         Raises
         ------
         ValueError
             An argument is not what it must be.
         """
+        told = _versions(versions or {})
         node = Node(
             _text("instance", instance),
             _text("group", group),
@@ -105,6 +128,7 @@ class Roster:
             _number("pid", pid),
             time.time(),
             _names(workers),
+            others(told, own_versions()),
         )
         if instance in self._fenced:
             return {"result": "fenced", "words": f"instance {instance} was given up before it joined"}
@@ -112,6 +136,8 @@ class Roster:
         if incarnation < highest:
             words = f"incarnation {incarnation} of instance {instance} is over: {highest} has joined"
             return {"result": "fenced", "words": words}
+        if not can_serve(told, own_versions()):
+            return {"result": "incompatible", "words": _not_understood(node)}
         self._drop([n for n in self._nodes.values() if n.instance == instance and n.incarnation < incarnation])
         self._highest[instance] = incarnation
         self._highest.move_to_end(instance)
@@ -120,6 +146,8 @@ class Roster:
         self._nodes[instance, host, pid] = node
         self._by_worker.update(dict.fromkeys(node.workers, node))
         self._changed()
+        if node.versions:
+            self._differs(node)
         return {"result": "ok", "words": ""}
 
     def fence(self, ids: Iterable[str]) -> dict[str, str]:

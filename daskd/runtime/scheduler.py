@@ -8,6 +8,7 @@ import logging
 import signal
 import ssl
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from .keeper import HeldBounds
 from .link import serve_link
 from .report import Report, replace_file, write_report
 from .scheduler_hub import Hub
+from .sockets import listening, received
 from .spec import SchedulerSpec, TLSFiles
 from .state import address_of, http_address
 
@@ -70,12 +72,51 @@ def security_of(tls: TLSFiles | None) -> Security:
     )
 
 
-def build(spec: SchedulerSpec, directory: Path) -> Hub:
-    """Build the hub that a spec asks for; it is not started yet."""
-    http: dict[str, Any] = {"serve_http": False, "dashboard": False}
+def sockets_of(spec: SchedulerSpec) -> tuple[int | None, int | None]:
+    """Return the descriptors of the bound sockets of link and dashboard; None where there is none.
+
+    Raises
+    ------
+    Ended
+        They did not come with the spec that names them.
+    """
+    if spec.sockets_fd is None:
+        return spec.link_fd, None
+    try:
+        link, dashboard = received(spec.sockets_fd, 2)
+    except OSError as err:
+        raise Ended(ExitCode.FAILED, f"the scheduler did not get its sockets: {err}") from err
+    return link, dashboard
+
+
+def http_of(spec: SchedulerSpec, dashboard_fd: int | None) -> dict[str, Any]:
+    """Return the arguments by which the hub serves HTTP as a spec asks for: on a unix socket, on TCP, or not at all.
+
+    Raises
+    ------
+    OSError
+        The descriptor is no bound unix socket.
+    """
+    if dashboard_fd is not None:
+        socket = listening(dashboard_fd)
+        prefix = spec.dashboard_prefix
+        return {"serve_http": True, "dashboard": True, "http_socket": socket, "http_prefix": prefix}
     if spec.dashboard is not None:
         address = f"{spec.dashboard.host}:{spec.dashboard.port}"
-        http = {"serve_http": True, "dashboard": True, "dashboard_address": address}
+        return {"serve_http": True, "dashboard": True, "dashboard_address": address}
+    return {"serve_http": False, "dashboard": False}
+
+
+def scheduler_arguments(spec: SchedulerSpec, dashboard_fd: int | None = None) -> dict[str, Any]:
+    """Return what a spec says to the hub's scheduler, its own options aside."""
+    arguments = http_of(spec, dashboard_fd)
+    if spec.preload:  # else as Dask's configuration says
+        arguments["preload"] = list(spec.preload)
+    return {**arguments, "host": spec.host, "port": spec.port}
+
+
+def build(spec: SchedulerSpec, directory: Path, dashboard_fd: int | None) -> Hub:
+    """Build the hub that a spec asks for; it is not started yet."""
     hub = Hub(
         identity={
             "runtime_version": spec.runtime_version,
@@ -84,17 +125,16 @@ def build(spec: SchedulerSpec, directory: Path) -> Hub:
         },
         held=HeldBounds(spec.held_seconds, spec.held_memory_share),
         on_terminate=lambda peer: note_goodbye(directory, peer),
-        host=spec.host,
-        port=spec.port,
         security=security_of(spec.tls),
-        **http,
+        **scheduler_arguments(spec, dashboard_fd),
+        **spec.options,
     )
     hub.scheduler.add_plugin(Ending(spec, directory))
     return hub
 
 
-async def start(spec: SchedulerSpec, directory: Path) -> Hub:
-    """Start the hub that a spec asks for.
+async def start(spec: SchedulerSpec, directory: Path, dashboard_fd: int | None = None) -> Hub:
+    """Start the hub that a spec asks for, its dashboard on a bound unix socket if there is one.
 
     Raises
     ------
@@ -102,7 +142,7 @@ async def start(spec: SchedulerSpec, directory: Path) -> Hub:
         It did not start: an address is taken, a certificate can't be read, ...
     """
     try:
-        hub = build(spec, directory)
+        hub = build(spec, directory, dashboard_fd)
         await hub.scheduler
     except (OSError, ValueError, RuntimeError) as err:
         # distributed wraps what fails at a server's start in a RuntimeError.
@@ -130,22 +170,36 @@ async def watch_orphan(hub: Hub, timeout: float) -> None:
     hub.close(f"no daemon spoke to this cluster for {timeout:g} s, and it has no client and no task")
 
 
-async def run(spec: SchedulerSpec, directory: Path) -> None:
-    """Run the scheduler until it is closed."""
-    report(directory, Report(spec.instance, "starting"))
-    hub = await start(spec, directory)
-    link = serve_link(hub, spec.link_fd) if spec.link_fd is not None else None
+def heed_signals(hub: Hub) -> None:
+    """Close the hub when this process is told to end."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, hub.close, f"told by {number.name}")
+
+
+async def serve(spec: SchedulerSpec, directory: Path, started: Callable[[Hub], None]) -> None:
+    """Run the scheduler until it is closed; ``started`` is called once, when it can be.
+
+    Raises
+    ------
+    Ended
+        It did not start.
+    """
+    report(directory, Report(spec.instance, "starting"))
+    link_fd, dashboard_fd = sockets_of(spec)
+    hub = await start(spec, directory, dashboard_fd)
+    servers = [serve_link(hub, link_fd)] if link_fd is not None else []
+    if dashboard_fd is not None:
+        servers.append(hub.scheduler.http_server)
+    started(hub)
     scheduler = hub.scheduler
     report(directory, Report(spec.instance, "running", address_of(scheduler), http_address(scheduler)))
     orphan = asyncio.create_task(watch_orphan(hub, spec.orphan_timeout))
     await scheduler.finished()
     orphan.cancel()
-    if link is not None:
-        link.stop()
-        await link.close_all_connections()
+    for server in servers:
+        server.stop()
+        await server.close_all_connections()
 
 
 def main(spec: SchedulerSpec, directory: str | Path) -> int:
@@ -173,5 +227,5 @@ def main(spec: SchedulerSpec, directory: str | Path) -> int:
     daskd = logging.getLogger("daskd")
     daskd.addHandler(handler)
     daskd.setLevel(logging.INFO)
-    asyncio.run(run(spec, Path(directory)))
+    asyncio.run(serve(spec, Path(directory), heed_signals))
     return ExitCode.OK

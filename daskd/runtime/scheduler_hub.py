@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable
 from typing import Any
 
 from distributed import Status
 from distributed.scheduler import WorkerState
-from distributed.versions import get_versions
 
 from .changes import Changes
 from .facts import Facts
 from .keeper import HeldBounds
 from .overrides import HubScheduler
 from .retire import Retirement
-from .roster import Roster
+from .roster import Node, Roster
 from .state import Journal, State
+from .versions import own_versions
 
 _MAX_EVENT_NAME = 100
 _MAX_EVENT_WORDS = 2000
@@ -55,7 +54,8 @@ class Hub:
         self.started = time.time()
         self.changes = Changes()
         self.journal = Journal(self.changes)
-        self.roster = Roster(self.changes.raise_)
+        self.roster = Roster(self.changes.raise_, self._versions_differ)
+        self._told_versions: dict[str, dict[str, str]] = {}  # by group, what was told last
         self._on_terminate = on_terminate
         self._heard = time.monotonic()
         self.scheduler = HubScheduler(
@@ -84,6 +84,16 @@ class Hub:
 
     def _retirement_of(self, address: str) -> dict[str, str] | None:
         return self.retirement.of(address)
+
+    def _versions_differ(self, node: Node) -> None:
+        """Tell of a node that came with other versions; of a group's many alike, once."""
+        if self._told_versions.get(node.group) == node.versions:
+            return
+        self._told_versions[node.group] = node.versions
+        own = own_versions()
+        each = ", ".join(f"{name} {version} (scheduler: {own[name]})" for name, version in node.versions.items())
+        words = f"workers of group {node.group!r} have other versions than their scheduler: {each}"
+        self.journal("versions-differ", words, group=node.group, instance=node.instance)
 
     def _terminated(self, peer: str) -> None:
         self.journal("terminate", f"the client at {peer} told the cluster to end", peer=peer)
@@ -119,10 +129,7 @@ class Hub:
 
     def hello(self) -> dict[str, Any]:
         """Return who this is and what it runs on; ``pid`` is added by the link."""
-        versions = get_versions()
-        packages = {name: str(version) for name, version in versions["packages"].items() if version}
-        packages["python"] = platform.python_version()
-        return {"protocol": 1, **self.identity, "started": self.started, "versions": packages}
+        return {"protocol": 1, **self.identity, "started": self.started, "versions": dict(own_versions())}
 
     def state_document(self) -> dict[str, Any]:
         """Return the state now."""

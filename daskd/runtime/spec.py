@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -39,8 +39,10 @@ class SchedulerSpec:
     """What a scheduler's process is told.
 
     Times are seconds, `held_memory_share` a share of the workers' memory. `link_fd` is a bound unix
-    socket's descriptor, None where there is no link. `contact_host` is where others reach it that listens on all
-    addresses; None: the one of the default route.
+    socket's descriptor, None where there is no link. With `dashboard_prefix`, the path below which the
+    daemon serves the dashboard, the sockets of link and dashboard come over `sockets_fd` instead. `contact_host` is
+    where others reach it that listens on all addresses; None: the one of the default route. `options` are more keyword
+    arguments of its class.
     """
 
     cluster: str
@@ -49,13 +51,22 @@ class SchedulerSpec:
     runtime_version: str
     link_fd: int | None
     host: str
-    contact_host: str | None
     port: int
     tls: TLSFiles | None
     dashboard: Listen | None
     held_seconds: float
     held_memory_share: float
     orphan_timeout: float
+    preload: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    sockets_fd: int | None = None
+    contact_host: str | None = None
+    dashboard_prefix: str | None = None
+
+    @property
+    def has_pages(self) -> bool:
+        """Whether Dask's pages are served."""
+        return self.dashboard is not None or self.dashboard_prefix is not None
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,8 @@ class NodeSpec:
     Times are seconds, `memory_limit` bytes a worker, 0 for none. One of `scheduler` (an address) and
     `scheduler_report` (the path of the scheduler's `report.json`, which is waited for) is set. `host` is the address
     that the workers listen on; None: the one from which the scheduler is reached.
+    `worker_class` is a module and a name in it, None for distributed's own; `worker_options` are more keyword
+    arguments of it.
     """
 
     cluster: str
@@ -85,6 +98,14 @@ class NodeSpec:
     death_timeout: float
     join_timeout: float
     dashboard: bool
+    preload: tuple[str, ...] = ()
+    worker_class: str | None = None
+    worker_options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def has_pages(self) -> bool:
+        """Whether Dask's pages are served."""
+        return self.dashboard
 
 
 class _Reader:
@@ -147,6 +168,17 @@ class _Reader:
             raise SpecError(f"{where} must name at least one worker, and each once")
         return names
 
+    def maybe_texts(self, key: str) -> tuple[str, ...]:
+        """A list of texts; none where there is none."""
+        items = self._take(key, (list,), "a list") if key in self._content else []
+        if not all(isinstance(item, str) and item for item in items):
+            raise SpecError(f"{self._where}: {key!r} must list texts that are not empty")
+        return tuple(items)
+
+    def maybe_values(self, key: str) -> dict[str, Any]:
+        """An object of whatever values; empty where there is none."""
+        return dict(self._take(key, (dict,), "an object")) if key in self._content else {}
+
     def numbers(self, key: str) -> dict[str, float]:
         inner = self.within(key)
         return {name: inner.number(name) for name in inner._content}
@@ -193,7 +225,7 @@ def parse_spec(content: Any, role: str, where: str = "the spec") -> SchedulerSpe
         raise SpecError(f"{where} has version {version}; this runtime reads version {SPEC_VERSION}")
     if reader.text("role") != role:
         raise SpecError(f"{where} is for a {reader.text('role')}, and this process is a {role}")
-    return _parse_scheduler(reader) if role == "scheduler" else _parse_node(reader, where)
+    return _parse_scheduler(reader, where) if role == "scheduler" else _parse_node(reader, where)
 
 
 def _tls(reader: _Reader) -> TLSFiles | None:
@@ -201,8 +233,11 @@ def _tls(reader: _Reader) -> TLSFiles | None:
     return TLSFiles(inner.text("ca"), inner.text("cert"), inner.text("key")) if inner else None
 
 
-def _parse_scheduler(reader: _Reader) -> SchedulerSpec:
+def _parse_scheduler(reader: _Reader, where: str) -> SchedulerSpec:
     dashboard = reader.maybe_within("dashboard")
+    sockets_fd, prefix = reader.maybe_whole("sockets_fd"), reader.maybe_text("dashboard_prefix")
+    if (sockets_fd is None) != (prefix is None) or (dashboard and prefix):
+        raise SpecError(f"{where}: 'sockets_fd' and 'dashboard_prefix' go together, and without 'dashboard'")
     held = reader.within("held")
     return SchedulerSpec(
         cluster=reader.text("cluster"),
@@ -218,6 +253,10 @@ def _parse_scheduler(reader: _Reader) -> SchedulerSpec:
         held_seconds=held.number("seconds"),
         held_memory_share=held.number("memory_share"),
         orphan_timeout=reader.number("orphan_timeout"),
+        preload=reader.maybe_texts("preload"),
+        options=reader.maybe_values("options"),
+        sockets_fd=sockets_fd,
+        dashboard_prefix=prefix,
     )
 
 
@@ -244,4 +283,7 @@ def _parse_node(reader: _Reader, where: str) -> NodeSpec:
         death_timeout=reader.number("death_timeout"),
         join_timeout=reader.number("join_timeout"),
         dashboard=reader.flag("dashboard"),
+        preload=reader.maybe_texts("preload"),
+        worker_class=reader.maybe_text("worker_class"),
+        worker_options=reader.maybe_values("worker_options"),
     )

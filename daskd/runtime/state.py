@@ -83,7 +83,7 @@ def worker_document(
 def http_address(scheduler: Any) -> str | None:
     """Return the URL of the scheduler's HTTP server, or None if it serves none."""
     server = getattr(scheduler, "http_server", None)
-    if server is None:
+    if server is None or not server.port:  # none, or one on a unix socket
         return None
     host = f"[{server.address}]" if ":" in server.address else server.address
     return f"http://{host}:{server.port}"

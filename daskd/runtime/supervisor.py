@@ -229,6 +229,12 @@ class Log:
         for line in words.splitlines():
             self._write_line(self._stamp(), line.encode("utf-8", "replace"))
 
+    def close(self) -> None:
+        """Let go of the file; nothing is written any more."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
     @staticmethod
     def _stamp() -> bytes:
         seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
@@ -512,6 +518,10 @@ def take_lock(directory: str) -> bool:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        # some file systems of clusters have no locks: there the records below must do
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
     # supervisor.json without a lock: another supervisor was killed. The instance ran once, and once is all.
     return not any(os.path.exists(os.path.join(directory, name)) for name in ("end.json", "supervisor.json"))
 

@@ -288,7 +288,7 @@ class Zygote:
             spec = read_spec(directory, argv[3])
         except SpecError as error:
             raise Refused(str(error)) from error
-        if spec.dashboard:
+        if spec.has_pages:
             self._load_pages()
         if argv[3] == "node":
             self._load_all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -50,13 +51,40 @@ def server_credentials(tls: Tls) -> grpc.ServerCredentials | None:
     """
     if tls.certificate is None or tls.key is None:
         return None
-    if stat.S_IMODE(_stat(tls.key).st_mode) & 0o007:
-        raise InvalidConfig(f"everybody may touch the key {tls.key}: chmod o-rwx {tls.key}", facts={"key": "tls.key"})
+    _check_key(tls.key)
     pair = (_read(tls.key, "tls.key"), _read(tls.certificate, "tls.certificate"))
     if tls.client_ca is None:
         return grpc.ssl_server_credentials([pair])
     authority = _read(tls.client_ca, "tls.client_ca")
     return grpc.ssl_server_credentials([pair], root_certificates=authority, require_client_auth=True)
+
+
+def browser_context(tls: Tls) -> ssl.SSLContext | None:
+    """The same for browsers. Blocks.
+
+    Raises
+    ------
+    InvalidConfig
+        When a file can't be read or is no PEM, or others may read the key.
+    """
+    if tls.certificate is None or tls.key is None:
+        return None
+    _check_key(tls.key)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(tls.certificate, tls.key)
+        if tls.client_ca is not None:
+            context.load_verify_locations(tls.client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except OSError as error:  # ssl.SSLError is one
+        words = f"`[tls]`: its files can't be used: {error.strerror or error}: are they there, readable, and PEM?"
+        raise InvalidConfig(words, facts={"key": "tls.certificate"}) from error
+    return context
+
+
+def _check_key(key: Path) -> None:
+    if stat.S_IMODE(_stat(key).st_mode) & 0o007:
+        raise InvalidConfig(f"everybody may touch the key {key}: chmod o-rwx {key}", facts={"key": "tls.key"})
 
 
 def _stat(path: Path) -> os.stat_result:

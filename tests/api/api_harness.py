@@ -27,7 +27,17 @@ from daskd.model.cluster import Cluster
 from daskd.model.errors import NotAllowed, Problem, WorkerNotFound
 from daskd.model.identity import Identity
 from daskd.model.spec import WorkerGroupSpec
-from daskd.model.views import Connection, DriverInfo, HeldWorkView, LogLine, WorkerState, WorkerView
+from daskd.model.views import (
+    Connection,
+    DriverInfo,
+    Explanation,
+    GroupExplanation,
+    HeldWorkView,
+    LogLine,
+    WaitingView,
+    WorkerState,
+    WorkerView,
+)
 from daskd.security.lasting_tokens import LastingTokens
 from daskd.security.tokens import Tokens
 from daskd.store import SqliteStore
@@ -102,6 +112,11 @@ class RecordingControl:
     async def workers(self, cluster: Cluster, include_ended: bool) -> list[WorkerView]:
         views = [WorkerView("w-0", "default", "i0", "local", WorkerState.RUNNING, nthreads=2, resources={"GPU": 1.0})]
         return [*views, WorkerView("w-1", "other", "i1", "local", WorkerState.ENDED)] if include_ended else views
+
+    async def explain(self, cluster: Cluster) -> Explanation:
+        waiting = WaitingView(1, 2, WorkerState.QUEUED, "in the queue", 1.5)
+        group = GroupExplanation("default", 2, "count", ("ann wants it so",), 7, (waiting,))
+        return Explanation(("it runs",), (group,))
 
     async def logs(
         self, cluster: Cluster, *, scheduler: bool, worker: str, follow: bool, tail: int | None, since: float | None

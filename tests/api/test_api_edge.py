@@ -12,6 +12,7 @@ import grpc
 import pytest
 import structlog
 from api_harness import USER, refusal, refused, start_api, until
+from google.protobuf.internal.encoder import _VarintBytes
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -137,6 +138,44 @@ async def is_served(api: Any) -> bool:
     except grpc.aio.AioRpcError:
         return False
     return True
+
+
+def from_later(message: Any, number: int = 4711) -> Any:
+    """The message as a later release's client says it: with a field more."""
+    return type(message).FromString(message.SerializeToString() + _VarintBytes(number << 3) + b"\x01")
+
+
+@pytest.mark.parametrize(
+    ("request_", "where"),
+    [
+        (from_later(pb.CreateClusterRequest(name="etl")), "field 4711 of CreateClusterRequest"),
+        (pb.CreateClusterRequest(spec=from_later(pb.ClusterSpec())), "field 4711 of ClusterSpec"),
+        (pb.CreateClusterRequest(spec={"groups": [from_later(pb.WorkerGroupSpec())]}), "field 4711 of WorkerGroupSpec"),
+    ],
+)
+async def test_what_a_newer_client_asks_for_is_not_passed_over(api, request_, where):
+    """A field that this release does not know is refused by name, at any depth, and no other cluster is made."""
+    told = await refused(api.clusters.CreateCluster(request_, metadata=api.auth))
+
+    assert (told.code, told.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "UNKNOWN_FIELDS")
+    assert where in told.words
+    assert "upgrade the daemon" in told.words
+    listed = await api.clusters.ListClusters(pb.ListClustersRequest(), metadata=api.auth)
+    assert list(listed.clusters) == []
+
+
+async def test_a_stream_does_not_pass_over_what_is_new_either(api):
+    """A watch whose filter this release does not know is refused, not served without it."""
+    told = await refused(api.clusters.WatchClusters(from_later(pb.WatchClustersRequest()), metadata=api.auth).read())
+
+    assert told.reason == "UNKNOWN_FIELDS"
+
+
+async def test_a_newer_client_learns_whom_it_talks_to(api):
+    """The call that tells the daemon's release is served whatever it says."""
+    answer = await api.daemon.GetDaemonInfo(from_later(INFO), metadata=api.auth)
+
+    assert answer.version
 
 
 async def test_a_request_over_the_size_is_refused_by_name(serve):

@@ -56,6 +56,7 @@ async def test_every_call_answers_as_if_there_were_none(api, theirs):
         "logs": lambda name: stub.StreamLogs(pb.StreamLogsRequest(name=name), metadata=theirs).read(),
         "events": lambda name: stub.ListEvents(pb.ListEventsRequest(name=name), metadata=theirs),
         "connection": lambda name: stub.GetConnection(pb.GetConnectionRequest(name=name), metadata=theirs),
+        "dashboard": lambda name: stub.CreateDashboardLink(pb.CreateDashboardLinkRequest(name=name), metadata=theirs),
         "held": lambda name: stub.ListHeldWork(pb.ListHeldWorkRequest(name=name), metadata=theirs),
         "discard": lambda name: stub.DiscardHeldWork(pb.DiscardHeldWorkRequest(name=name), metadata=theirs),
     }

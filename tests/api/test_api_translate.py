@@ -45,6 +45,8 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=5,
 )
+KEYWORDS = st.dictionaries(st.from_regex(r"own_[a-z]{1,8}", fullmatch=True), JSON, max_size=3)
+PRELOADS = st.lists(TEXT.filter(bool), max_size=3).map(tuple)
 LINES = st.lists(TEXT, max_size=3).map(tuple)
 POLICIES = st.builds(
     AdaptivePolicy,
@@ -74,9 +76,9 @@ GROUPS = st.builds(
     adaptive=st.none() | POLICIES,
     python=TEXT,
     cwd=PATHS,
-    preload=LINES,
+    preload=PRELOADS,
     worker_class=st.sampled_from(["", "distributed.Worker"]),
-    worker_options=st.dictionaries(TEXT, JSON, max_size=3),
+    worker_options=KEYWORDS,
     prologue=LINES,
 )
 SPECS = st.builds(
@@ -90,8 +92,8 @@ SPECS = st.builds(
     scheduler=st.builds(
         SchedulerSpec,
         placement=st.sampled_from(Placement),
-        preload=LINES,
-        options=st.dictionaries(TEXT, JSON, max_size=3),
+        preload=PRELOADS,
+        options=KEYWORDS,
         prologue=LINES,
     ),
     idle_timeout=st.none() | milliseconds(1, 86_400_000),

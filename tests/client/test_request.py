@@ -10,10 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from distributed import Nanny
 
 from daskd_client import InvalidSpec
-from daskd_client.request import Here, adaptive_policy, cluster_spec, here, import_path, like_here, own_import_path
-from daskd_client.types import AdaptivePolicy, ClusterSpec, HeldWorkPolicy, WorkerGroupSpec
+from daskd_client.request import (
+    Here,
+    adaptive_policy,
+    cluster_spec,
+    here,
+    import_path,
+    like_here,
+    own_import_path,
+    worker_group,
+)
+from daskd_client.types import AdaptivePolicy, ClusterSpec, HeldWorkPolicy, IdleAction, SchedulerSpec, WorkerGroupSpec
 
 
 def spec_of(group: dict[str, Any] | None = None, **keywords: Any) -> ClusterSpec:
@@ -38,6 +48,9 @@ def test_keywords_become_fields() -> None:
             "adaptive": {"maximum": 4, "interval": "500ms"},
         },
         idle_timeout="2h",
+        on_idle="scale_to_zero",
+        max_lifetime="12h",
+        lifetime_warning=90,
         held_work={"keep": 60, "memory_share": 0.25},
     )
     assert spec.groups == (
@@ -53,7 +66,8 @@ def test_keywords_become_fields() -> None:
             adaptive=AdaptivePolicy(maximum=4, interval=timedelta(seconds=0.5)),
         ),
     )
-    assert spec.idle_timeout == timedelta(hours=2)
+    assert (spec.idle_timeout, spec.on_idle) == (timedelta(hours=2), IdleAction.SCALE_TO_ZERO)
+    assert (spec.max_lifetime, spec.lifetime_warning) == (timedelta(hours=12), timedelta(seconds=90))
     assert spec.held_work == HeldWorkPolicy(keep=timedelta(minutes=1), memory_share=0.25)
 
 
@@ -77,6 +91,8 @@ def test_memory_limits_are_dasks(given: Any, written: str) -> None:
         ({"groups": {"a": 3}}, "groups[0]"),
         ({"group": {"worker": 3}}, "groups[0].worker"),
         ({"idle_timeout": "ten"}, "idle_timeout"),
+        ({"max_lifetime": "soon"}, "max_lifetime"),
+        ({"on_idle": "sleep"}, "on_idle"),
         ({"environment": {"A": 1}}, "environment['A']"),
         ({"group": {"adaptive": {"max": 1}}}, "groups[0].adaptive.max"),
         ({"held_work": {"keep": "x"}}, "held_work.keep"),
@@ -140,3 +156,47 @@ def test_this_process_is_told_as_it_is() -> None:
     process = here()
     assert (process.python, process.cwd) == (sys.executable, str(Path.cwd()))
     assert not own_import_path() & set(process.import_path)
+
+
+def test_a_group_says_what_its_workers_are_like() -> None:
+    """A class or its name, one preload or several, a prologue as text or as lines."""
+    worker = {"preload": "a.py", "worker_class": Nanny, "options": {"lifetime": "1h"}}
+    content = {"python": Path("/opt/p"), "cwd": "/srv", "prologue": "\nmodule load gcc\nexport A=1\n", "worker": worker}
+    assert worker_group("big", content) == WorkerGroupSpec(
+        name="big",
+        python="/opt/p",
+        cwd="/srv",
+        preload=("a.py",),
+        worker_class="distributed.nanny.Nanny",
+        worker_options={"lifetime": "1h"},
+        prologue=("module load gcc", "export A=1"),
+    )
+    same = {**content, "prologue": ["module load gcc", "export A=1"]}
+    same["worker"] = {**worker, "preload": ["a.py"], "worker_class": "distributed.nanny.Nanny"}
+    assert worker_group("big", same) == worker_group("big", content)
+
+
+def test_a_scheduler_says_what_it_is_like() -> None:
+    """Its preloads, its options, its lines of shell."""
+    scheduler = {"preload": ["a", "b"], "options": {"allowed_failures": 9}, "prologue": "x"}
+    assert spec_of(scheduler=scheduler).scheduler == SchedulerSpec("", ("a", "b"), {"allowed_failures": 9}, ("x",))
+
+
+@pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        ({"n_worker": 1}, "group.n_worker"),
+        ({"worker": {"class": "x.Y"}}, "group.worker.class"),
+        ({"worker": {"preload": 5}}, "group.worker.preload"),
+        ({"worker": {"preload": [5]}}, "group.worker.preload"),
+        ({"prologue": {"a": 1}}, "group.prologue"),
+        ({"worker": {"worker_class": type("Mine", (), {"__module__": "__main__"})}}, "group.worker.worker_class"),
+        ({"worker": {"worker_class": 5}}, "group.worker.worker_class"),
+        ({"worker": {"options": [1]}}, "group.worker.options"),
+    ],
+)
+def test_what_is_wrong_with_a_group_is_named_by_its_field(content: dict[str, Any], field: str) -> None:
+    """A class that workers can't import, among them."""
+    with pytest.raises(InvalidSpec) as caught:
+        worker_group("big", content)
+    assert [problem.field for problem in caught.value.problems] == [field]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from daskd.config import Config, load_config, parse_config
+from daskd.config import Config, kept_until_restart, load_config, parse_config
 from daskd.model.errors import InvalidConfig
 
 FILE = Path("/etc/daskd/daskd.toml")
@@ -56,6 +56,15 @@ def test_durations_and_sizes_are_written_as_people_do():
         ('[daemon]\nlog_format = "xml"', "daemon.log_format", "'auto', 'json' or 'console'"),
         ('[daemon]\nlisten = ["0.0.0.0"]', "daemon.listen[0]", 'write "unix:" and an absolute path'),
         ('[daemon]\nlisten = ["unix:rel"]', "daemon.listen[0]", 'write "unix:" and an absolute path'),
+        ('[web]\nlisten = "8787"', "web.listen", 'write "unix:" and an absolute path'),
+        ('[web]\nlisten = "unix:/run/w"', "web", "set `public_url`, too"),
+        ('[web]\nlisten = "0.0.0.0:8787"', "web", "set `public_url`, too"),
+        ('[web]\npublic_url = "dask.example.org"', "web.public_url", '"https://dask.example.org"'),
+        ('[web]\npublic_url = "https://a b"', "web.public_url", '"https://dask.example.org"'),
+        ('[web]\npublic_url = "https://x.org:99999"', "web.public_url", "is no URL"),
+        ('[web]\npublic_url = "https://x.org/dask"', "web.public_url", "more than a host"),
+        ('[web]\npublic_url = "http://dask.example.org"', "web.public_url", "begin it with https://"),
+        ("[web]\nsession = 1", "web.session", "it must be at least 60"),
         ('[daemon]\nstate_dir = "rel"', "daemon.state_dir", "is not absolute"),
         ('[daemon]\nmax_message_bytes = "0"', "daemon.max_message_bytes", '"4 MiB"'),
         ("[adaptive]\nmaximum = 0", "adaptive.maximum", "it must be at least 1"),
@@ -149,3 +158,18 @@ def test_the_lower_limit_holds():
     )
 
     assert [config.group_limit(name) for name in ("a", "b", "", "gone")] == [5, 10, 10, 10]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://dask.example.org", "https://{cluster}.example.org:8443", "http://127.0.0.1:80", "http://x.localhost"],
+)
+def test_links_may_begin_with(url):
+    """TLS, or a name or address of this machine alone; a cluster's own host."""
+    assert parse_config(f'[web]\npublic_url = "{url}/"', FILE).web.public_url == url
+
+
+def test_where_browsers_connect_holds_until_a_restart():
+    """A reload takes up no other place for dashboards, and says so."""
+    old, new = Config(), parse_config('[web]\nlisten = "127.0.0.1:1"\nsession = "1h"', FILE)
+    assert kept_until_restart(old, new) == ("web.listen", "web.session")

@@ -12,7 +12,7 @@ import math
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from daskd.control.adaptive import decide
@@ -298,8 +298,8 @@ class Ours:
         """Decide as the daemon would."""
         now = EPOCH + sim.now
         group = sim.scenario.group
-        known = Group(**{**vars(group), "start_times": tuple(sim.starts[-9:])})
-        decided = decide(self.policy, [known], _snapshot(sim, now), _instances(sim), self.memory, now)
+        known = replace(group, start_times=tuple(sim.starts[-9:]), policy=self.policy)
+        decided = decide([known], _snapshot(sim, now), _instances(sim), self.memory, now)
         self.memory = decided.memory
         got = decided.groups[group.name]
         self.codes.append(got.code.value)

@@ -32,6 +32,7 @@ policies = st.builds(
     Policy,
     wait_count=st.sampled_from([None, None, 0, 3, 20]),
     target_duration=st.sampled_from([None, None, 1.0, 30.0]),
+    cool_down=st.sampled_from([None, None, 0.0, 300.0]),
 )
 
 
@@ -51,6 +52,8 @@ def groups(draw: st.DrawFn, name: str = "default") -> Group:
         billing=draw(st.sampled_from(Billing)),
         patience=draw(st.sampled_from([10.0, 60.0, 1e9])),
         initial=draw(st.sampled_from([0, 0, 0, 4])),
+        policy=draw(policies),
+        failing=draw(st.sampled_from([False, False, False, True])),
     )
 
 
@@ -164,7 +167,6 @@ def states(draw: st.DrawFn, several: bool = False) -> dict[str, Any]:
     fleet = [draw(fleets(kind)) for kind in kinds]
     said = [row for _, some in fleet for row in some]
     return {
-        "policy": draw(policies),
         "groups": kinds,
         "snapshot": draw(snapshots(said, draw(workloads()))),
         "instances": [item for some, _ in fleet for item in some],

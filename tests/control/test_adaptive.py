@@ -13,7 +13,6 @@ from daskd.model.adaptive import (
     BadMemory,
     Billing,
     ClassRow,
-    Decision,
     Group,
     GroupDecision,
     GroupMemory,
@@ -39,7 +38,7 @@ def one(
     now: float = NOW,
 ) -> GroupDecision:
     """The decision about a single group."""
-    decided = decide(policy, [of or group()], said, instances or [], memory or Memory(), now)
+    decided = decide([replace(of or group(), policy=policy)], said, instances or [], memory or Memory(), now)
     return decided.groups["default"]
 
 
@@ -65,7 +64,7 @@ def test_a_snapshot_of_three_intervals_is_still_believed() -> None:
 def test_tasks_that_no_group_can_run_start_nothing_and_are_told() -> None:
     """Work for a resource that no group has is named with its count and an example."""
     gpu = tasks(50, resources=(("GPU", 1.0),), example="train-7")
-    decided = decide(POLICY, [group()], snapshot(gpu), [], Memory(), NOW)
+    decided = decide([group()], snapshot(gpu), [], Memory(), NOW)
     assert decided.groups["default"].launch == 0
     (lost,) = decided.unplaceable
     assert lost.reason == "50 tasks need GPU 1: no group has it (for example `train-7`)"
@@ -87,13 +86,13 @@ def test_restrictions_are_held_against_resources_hosts_and_workers(fields: dict[
     """A class is unplaceable only if no group's resources, hosts or workers can ever match it."""
     site = group(resources=(("GPU", 2.0),), hosts=frozenset({"h1", "h2"}))
     coming = [replace(pending(1)[0], workers=("p0-w",))]
-    decided = decide(POLICY, [site], snapshot(tasks(5, **fields)), coming, Memory(), NOW)
+    decided = decide([site], snapshot(tasks(5, **fields)), coming, Memory(), NOW)
     assert (not decided.unplaceable) is placeable
 
 
 def test_a_host_in_a_group_that_cannot_know_its_hosts_is_neither_promised_nor_denied() -> None:
     """Where hosts are not known beforehand, nothing is started for one and nothing is called impossible."""
-    decided = decide(POLICY, [group()], snapshot(tasks(5, hosts=("n7",))), [], Memory(), NOW)
+    decided = decide([group()], snapshot(tasks(5, hosts=("n7",))), [], Memory(), NOW)
     assert not decided.unplaceable
     assert decided.groups["default"].launch == 0
 
@@ -297,17 +296,17 @@ def test_data_keeps_the_workers_that_hold_it() -> None:
 def test_initial_workers_stay_until_the_first_work_after_they_are_there() -> None:
     """Initial workers are started without work, held, and ordinary once work came."""
     of = group(initial=4, start_times=(0.5,))
-    first = decide(POLICY, [of], snapshot(), [], Memory(), NOW)
+    first = decide([of], snapshot(), [], Memory(), NOW)
     assert first.groups["default"].launch == 4
     assert first.groups["default"].code is Reason.UP_INITIAL
     instances, rows = running(4)
-    idle = decide(POLICY, [of], snapshot(workers=rows), instances, first.memory, NOW + 1)
+    idle = decide([of], snapshot(workers=rows), instances, first.memory, NOW + 1)
     later = snapshot(workers=rows, at=NOW + 500)
-    held = decide(POLICY, [of], later, instances, idle.memory, NOW + 500)
+    held = decide([of], later, instances, idle.memory, NOW + 500)
     assert held.groups["default"].target == 4
     work = snapshot(tasks(1), workers=rows, at=NOW + 501)
-    worked = decide(POLICY, [of], work, instances, held.memory, NOW + 501)
-    done = decide(POLICY, [of], snapshot(workers=rows, at=NOW + 510), instances, worked.memory, NOW + 510)
+    worked = decide([of], work, instances, held.memory, NOW + 501)
+    done = decide([of], snapshot(workers=rows, at=NOW + 510), instances, worked.memory, NOW + 510)
     assert done.groups["default"].target == 0
 
 
@@ -444,46 +443,6 @@ def test_the_minimum_is_launched_and_kept() -> None:
     assert one(snapshot(workers=rows), instances, group(minimum=2), memory=ASLEEP).target == 2
 
 
-# several groups
-
-
-def two(said: Snapshot, instances: list[Instance], **gpu: object) -> Decision:
-    """The decision about CPU workers and, less preferred, GPU workers."""
-    of = [group("cpu", 540, start_times=(5.0,)), group("gpu", resources=(("GPU", 1.0),), start_times=(5.0,))]
-    return decide(POLICY, [of[0], replace(of[1], **gpu)], said, instances, Memory(), NOW)  # type: ignore[arg-type]
-
-
-def test_each_class_starts_workers_that_can_run_it() -> None:
-    """Restricted work goes to the group that has the resource, the rest to the preferred group."""
-    gpu = tasks(60, 10.0, resources=(("GPU", 1.0),))
-    got = two(snapshot(tasks(540, 10.0), gpu), []).groups
-    assert got["gpu"].launch == 60
-    assert got["cpu"].launch == 540
-
-
-def test_spare_threads_of_restricted_work_are_used_first() -> None:
-    """Threads left over on workers that are started anyway need no workers of their own."""
-    gpu = tasks(2, 100.0, resources=(("GPU", 1.0),))
-    got = two(snapshot(tasks(6, 20.0), gpu), [], nthreads=4).groups
-    assert (got["gpu"].launch, got["cpu"].launch) == (2, 0)
-
-
-def test_the_next_group_takes_over_beyond_the_preferred_ones_maximum() -> None:
-    """What the preferred group may not start is started in the next."""
-    of = [group("a", 3, start_times=(5.0,)), group("b", 50, start_times=(5.0,))]
-    got = decide(POLICY, of, snapshot(tasks(10, 100.0)), [], Memory(), NOW).groups
-    assert (got["a"].launch, got["b"].launch) == (3, 7)
-
-
-def test_the_next_group_fills_in_for_one_that_keeps_us_waiting() -> None:
-    """A group slower than its patience is asked, and the next one does the work meanwhile."""
-    of = [group("slurm", patience=60.0, start_times=(300.0,)), group("ssh", start_times=(5.0,))]
-    waiting = pending(10, age=100, group="slurm")
-    got = decide(POLICY, of, snapshot(tasks(10, 100.0)), waiting, Memory(), NOW).groups
-    assert (got["slurm"].launch, got["ssh"].launch, got["ssh"].code) == (0, 10, Reason.FILL_IN)
-    assert got["ssh"].reason == ("10 more on `ssh`: `slurm` has let us wait for 100 s")
-
-
 # memory
 
 
@@ -491,7 +450,7 @@ def test_memory_survives_json() -> None:
     """What is read back from JSON is what was written."""
     instances, rows = running(3, processing=2)
     said = snapshot(tasks(9, executing=3), tasks(4, resources=(("GPU", 1.0),)), workers=rows)
-    memory = decide(POLICY, [group()], said, instances, Memory(), NOW).memory
+    memory = decide([group()], said, instances, Memory(), NOW).memory
     assert memory.classes
     assert Memory.from_json(json.loads(json.dumps(memory.to_json()))) == memory
 

@@ -83,7 +83,6 @@ def test_what_was_launched_asks_for_nothing_more(state: dict[str, Any], later: f
     new = [item for group in state["groups"] for item in launched(first, group)]
     then = NOW + later
     second = decide(
-        state["policy"],
         state["groups"],
         replace(state["snapshot"], received=then),
         state["instances"] + new,
@@ -98,15 +97,14 @@ def test_what_was_launched_asks_for_nothing_more(state: dict[str, Any], later: f
     assert not any(asked.values())
 
 
-def kept_for_good(rows: list[WorkerRow], state: dict[str, Any]) -> bool:
+def kept_for_good(rows: list[WorkerRow], group: Group, snapshot: Snapshot) -> bool:
     """Whether one of an instance's workers must not go."""
-    least = state["policy"].patience_before_shrinking
-    snapshot = state["snapshot"]
+    least = group.policy.least_idle
     return any(
         row.long_running
         or row.actors
         or (row.idle and snapshot.idle_for(row, NOW) < least)
-        or max(row.elapsed, row.expected) > state["policy"].drain_max
+        or max(row.elapsed, row.expected) > group.policy.drain_max
         for row in rows
     )
 
@@ -120,10 +118,11 @@ def test_nothing_is_drained_that_must_stay(state: dict[str, Any]) -> None:
     for row in state["snapshot"].workers:
         by_instance.setdefault(row.instance or "", []).append(row)
     known = {item.id: item for item in state["instances"]}
-    for got in decided.groups.values():
+    for group in state["groups"]:
+        got = decided.groups[group.name]
         assert all(known[name].state is InstanceState.PENDING for name in got.cancel)
         assert all(known[name].state is InstanceState.RUNNING for name in got.drain)
-        assert not any(kept_for_good(by_instance.get(name, []), state) for name in got.drain)
+        assert not any(kept_for_good(by_instance.get(name, []), group, state["snapshot"]) for name in got.drain)
         if got.drain or got.cancel:
             assert not state["snapshot"].graph_updates
 
@@ -177,6 +176,22 @@ def test_more_supply_never_asks_for_more(state: dict[str, Any], is_running: bool
     extra = Instance("extra", kind.name, state_of, NOW)
     richer = {**state, "instances": [*state["instances"], extra]}
     assert decide(**richer).groups["default"].launch <= decide(**state).groups["default"].launch
+
+
+@tried
+@given(measured_states(), st.integers(0, 5), st.booleans(), st.booleans())
+def test_workers_of_a_fixed_count_never_ask_for_more(
+    state: dict[str, Any], count: int, is_there: bool, is_preferred: bool
+) -> None:
+    """A group alike whose count is fixed, running or about to be launched, only ever lowers what is launched."""
+    kind = state["groups"][0]
+    each = kind.workers_per_instance
+    alike = replace(kind, name="fixed", minimum=count * each, maximum=count * each, fixed=True, failing=False)
+    there = [Instance(f"fixed-{n}", "fixed", InstanceState.RUNNING, NOW - 60) for n in range(count if is_there else 0)]
+    groups = [alike, kind] if is_preferred else [kind, alike]
+    got = decide(**{**state, "groups": groups, "instances": [*state["instances"], *there]})
+    assert set(got.groups) == {"default"}
+    assert got.groups["default"].launch <= decide(**state).groups["default"].launch
 
 
 @tried
@@ -321,7 +336,7 @@ def test_a_hostile_snapshot_is_refused_or_harmless(data: st.DataObject) -> None:
         said: Snapshot | None = parse_snapshot(raw)
     except BadSnapshot:
         said = None
-    decided = decide(some.Policy(), [Group("default", 10)], said, [], Memory(), 1790000000.2)
+    decided = decide([Group("default", 10)], said, [], Memory(), 1790000000.2)
     assert 0 <= decided.groups["default"].launch <= 10
 
 

@@ -8,9 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daskd.control.desired import Bounds, Size, adapted, check_counts, deleted, scaled, unadapted
+from daskd.control.desired import (
+    Bounds,
+    Size,
+    Step,
+    adapted,
+    check_counts,
+    deleted,
+    group_added,
+    group_removed,
+    scaled,
+    unadapted,
+)
 from daskd.model.cluster import Adaptive, Cluster, Group
-from daskd.model.errors import ClusterNotRunning, InvalidArgument, LimitExceeded
+from daskd.model.errors import ClusterNotRunning, GroupExists, GroupNotFound, InvalidArgument, LimitExceeded
 from daskd.model.spec import AdaptivePolicy, ClusterSpec, WorkerGroupSpec
 
 RELAXED = settings(deadline=None, max_examples=60)  # a loaded machine is no defect
@@ -164,3 +175,90 @@ def test_a_cluster_that_goes_takes_no_change(ending):
     ):
         with pytest.raises(ClusterNotRunning, match=why):
             change()
+
+
+HIGHMEM = WorkerGroupSpec(name="highmem", n_workers=2, resources={"MEM": 1.0})
+
+
+def added(of: Cluster, spec: WorkerGroupSpec = HIGHMEM) -> Step:
+    """A group added by Ann."""
+    return group_added(of, spec, actor="ann", bounds=BOUNDS, now=5.0)
+
+
+def test_a_group_is_added_once():
+    """It has its count and its place after the others; a repeat is nothing."""
+    step = added(cluster(1))
+
+    assert step.cluster.groups[1] == Group("highmem", desired=2)
+    assert step.cluster.spec.groups[1] == HIGHMEM
+    assert [(event.type, event.message) for event in step.events] == [
+        ("GROUP_ADDED", "group 'highmem': added, 2 workers")
+    ]
+    assert added(step.cluster) == Step(step.cluster)
+
+
+def test_an_adaptive_group_is_added_with_its_policy_in_force():
+    """Its bounds are in workers, since it was added; the spec is as it was given."""
+    spec = HIGHMEM.model_copy(update={"adaptive": AdaptivePolicy(minimum=1)})
+
+    group = added(cluster(1), spec).cluster.groups[1]
+
+    assert group.adaptive == Adaptive(AdaptivePolicy(minimum=1, maximum=50), since=5.0)
+
+
+def test_another_group_of_that_name_is_refused():
+    """Of another spec, and of one that is just being removed, however alike."""
+    before = added(cluster(1)).cluster
+    with pytest.raises(GroupExists, match="another one"):
+        added(before, HIGHMEM.model_copy(update={"nthreads": 2}))
+    with pytest.raises(GroupExists, match="still being removed"):
+        added(group_removed(before, "highmem", actor="ann").cluster)
+
+
+@pytest.mark.parametrize(("n_workers", "asked"), [(51, "51"), (50, "90")])
+def test_a_group_that_is_too_many_workers_is_not_added(n_workers, asked):
+    """By itself, or with the others."""
+    with pytest.raises(LimitExceeded) as caught:
+        added(cluster(40), HIGHMEM.model_copy(update={"n_workers": n_workers}))
+
+    assert caught.value.facts["asked"] == asked
+
+
+def test_there_are_only_so_many_groups():
+    """One more than the limit is refused."""
+    with pytest.raises(LimitExceeded, match="50 are allowed"):
+        added(cluster(*[0] * 50))
+
+
+def test_a_removed_group_is_to_have_no_worker():
+    """Its policy is off and its count 0, and it stays on record until it is gone; a repeat is nothing."""
+    before = following(cluster(1, 2), "g1", Adaptive(AdaptivePolicy(maximum=9), since=1.0, target=3))
+
+    step = group_removed(before, "g1", actor="ann")
+
+    assert step.cluster.groups[1] == Group("g1", desired=0, removing=True)
+    assert step.cluster.spec.groups[1].adaptive is None
+    assert step.events[0].type == "GROUP_REMOVAL_REQUESTED"
+    assert group_removed(step.cluster, "g1", actor="bob") == Step(step.cluster)
+
+
+@pytest.mark.parametrize(("group", "words"), [("", "name the worker group"), ("g0", "scale it to 0")])
+def test_the_last_group_and_no_group_can_not_be_removed(group, words):
+    """One that is being removed does not count as one that stays."""
+    before = group_removed(cluster(1, 2), "g1", actor="ann").cluster
+    with pytest.raises(InvalidArgument, match=words):
+        group_removed(before, group, actor="ann")
+
+
+def test_a_group_that_goes_takes_no_change():
+    """It is neither scaled nor adapted; without a name the first one that stays is meant."""
+    going = group_removed(cluster(1, 2), "g0", actor="ann").cluster
+    for change in (
+        lambda: scaled(going, "g0", Size(workers=1), actor="ann", bounds=BOUNDS),
+        lambda: adapted(going, "g0", AdaptivePolicy(), actor="ann", bounds=BOUNDS, now=1.0),
+        lambda: unadapted(going, "g0", actor="ann"),
+    ):
+        with pytest.raises(GroupNotFound, match="is being removed"):
+            change()
+    after = scaled(going, "", Size(workers=7), actor="ann", bounds=BOUNDS).cluster
+    assert [group.desired for group in after.groups] == [0, 7]

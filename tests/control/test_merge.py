@@ -136,3 +136,33 @@ def test_a_group_that_came_meanwhile_is_there() -> None:
     current = replace(before, groups=(*before.groups, Group("big", desired=2)))
     (kept, added) = merge(current, before, _with(before, (5,))).groups
     assert (kept.name, added) == ("default", Group("big", desired=2))
+
+
+def test_a_group_whose_last_instance_a_pass_saw_end_is_no_more() -> None:
+    """What a pass dropped is gone from groups and spec; one that the API added meanwhile stays in both."""
+    spec = cluster().spec.groups[0]
+    old, new = (spec.model_copy(update={"name": name}) for name in ("old", "new"))
+    before = replace(
+        cluster(),
+        spec=cluster().spec.model_copy(update={"groups": (spec, old)}),
+        groups=(Group("default"), Group("old", removing=True)),
+    )
+    after = replace(before, groups=before.groups[:1], spec=cluster().spec)
+    current = replace(
+        before,
+        spec=before.spec.model_copy(update={"groups": (spec, old, new)}),
+        groups=(*before.groups, Group("new", desired=2)),
+    )
+    merged = merge(current, before, after)
+    assert [group.name for group in merged.groups] == ["default", "new"]
+    assert merged.spec.groups == (spec, new)
+
+
+def test_a_removal_that_was_asked_for_meanwhile_stands() -> None:
+    """A pass that read the group as it was, adaptive and wanted, does not bring it back."""
+    before = cluster(5, adaptive=POLICY)
+    (group,) = before.groups
+    after = replace(before, groups=(replace(group, desired=9, adaptive=replace(POLICY, target=9)),))
+    current = replace(before, groups=(replace(group, desired=0, adaptive=None, removing=True),))
+    (merged,) = merge(current, before, after).groups
+    assert (merged.desired, merged.adaptive, merged.removing) == (0, None, True)

@@ -239,6 +239,11 @@ def test_who_is_asked_to_end_is_not_asked_to_retire() -> None:
         (Chosen(), []),
         (Chosen(frozenset({"default"})), []),
         (Chosen(frozenset({"default"}), drain=("n2",), rev=7), [Retire(("n2",), 7)]),
+        (Chosen(frozenset({"default"}), drain=("n2",), busy=frozenset({"n2"}), rev=7), [Retire(("n2",))]),
+        (
+            Chosen(frozenset({"default"}), drain=("n2", "n1"), busy=frozenset({"n1"}), rev=7),
+            [Retire(("n2",), 7), Retire(("n1",))],
+        ),
         (Chosen(frozenset({"default"}), cancel=("n3",), drain=("n2",), rev=7), [Cancel(("n3",)), Retire(("n2",), 7)]),
         (
             Chosen(frozenset({"default"}), cancel=("n3",), drain=("n2", "n1"), rev=7),
@@ -246,7 +251,16 @@ def test_who_is_asked_to_end_is_not_asked_to_retire() -> None:
         ),
         (Chosen(frozenset({"default"}), drain=("n9",)), []),
     ],
-    ids=["no decision", "nobody", "one", "cancel first", "never below what is desired", "one that is gone"],
+    ids=[
+        "no decision",
+        "nobody",
+        "one",
+        "a busy one",
+        "an idle and a busy one",
+        "cancel first",
+        "never below what is desired",
+        "one that is gone",
+    ],
 )
 def test_an_adaptive_group_shrinks_by_choice_alone(chosen: Chosen, expected: list[Action]) -> None:
     """Whom the policy does not name stays, and no more go than are too many."""

@@ -291,3 +291,16 @@ def test_names_of_clusters_are_completed(shell: Shell, etl: dict[str, Any]) -> N
     assert shell.run().stdout == "plain,etl\n"
     shell.environment["COMP_WORDS"] = "daskctl scale x"
     assert shell.run().stdout.strip() == ""
+
+
+def test_the_daemons_own_history_is_for_administrators(shell: Shell) -> None:
+    """What was no cluster's, refused calls too; anybody else is told whose it is."""
+    secret = shell.json("token", "create", "nightly", "--role", "user")["secret"]
+    as_admin, shell.environment = shell.environment, {**shell.environment, "DASKD_TOKEN": secret}
+    shell.run("token", "list", "--all-users", code=1)
+    assert "for administrators" in shell.run("events", "--daemon", code=1).stderr
+    shell.environment = as_admin
+    told = shell.json("events", "--daemon")["events"]
+    assert [event["type"] for event in told[:2]] == ["TOKEN_CREATED", "CALL_REFUSED"]
+    assert {event["cluster_uid"] for event in told} == {""}
+    assert "TOKEN_CREATED" in shell.run("events", "--daemon").stdout

@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
 
@@ -18,6 +19,7 @@ from daskd_client.types import (
     AdaptivePolicy,
     AdaptiveStatus,
     Cluster,
+    ClusterSpec,
     DaemonInfo,
     Driver,
     Event,
@@ -221,6 +223,15 @@ def test_a_cluster_at_length_on_a_terminal_tells_where_to_go_on() -> None:
     assert "daskctl lost etl" in _out(printer)
 
 
+def test_a_cluster_with_a_lifetime_shows_when_it_ends() -> None:
+    """While it lives, how far ahead that is; no longer once it has ended."""
+    ends = NOW + timedelta(hours=1)
+    living = dict(clusters.facts(replace(ETL, expire_time=ends), NOW))
+    assert living["ends"].terminal == "in 1h"
+    ended = dict(clusters.facts(replace(ETL, expire_time=ends, end_time=NOW), NOW))
+    assert "ends" not in ended
+
+
 def test_an_ended_cluster_shows_the_uid_that_reaches_it() -> None:
     """A live one is reached by its name."""
     printer = _terminal()
@@ -362,3 +373,16 @@ def test_progress_is_shown_on_a_terminal_only() -> None:
     assert "2/4 workers" in _err(told)
     assert _err(silent) == ""
     assert _out(told) == ""
+
+
+def test_a_dashboard_behind_a_login_is_told_by_the_command_that_opens_it() -> None:
+    """`get` names the link where there is one, the command where a login comes first, nothing without a dashboard."""
+
+    def told(cluster: Cluster) -> str:
+        return dict(clusters.facts(cluster, NOW))["dashboard"].text().plain
+
+    assert told(ETL) == "http://127.0.0.1:8787/status"
+    assert ETL.scheduler is not None
+    behind = replace(ETL, scheduler=replace(ETL.scheduler, dashboard_link=""), spec=ClusterSpec(dashboard=True))
+    assert told(behind) == "behind a login (see: daskctl dashboard etl)"
+    assert "login" not in told(replace(behind, spec=ClusterSpec(dashboard=False)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import click
 import pytest
 from click.testing import CliRunner, Result
@@ -27,6 +29,15 @@ def _run(*arguments: str) -> Result:
         "scale etl",
         "scale etl many",
         "scale etl -- -1",
+        "scale etl 2 --cores 4",
+        "scale etl --memory 4GiB --cores 4",
+        "create etl --resource GPU",
+        "create etl --resource GPU=many",
+        "create etl --worker-option validate",
+        "group add etl",
+        "group remove etl",
+        "group add etl g --min 5 --max 2",
+        "apply",
         "create etl -n -1",
         "create etl --threads 0",
         "create etl --option queue",
@@ -41,6 +52,12 @@ def _run(*arguments: str) -> Result:
         "lost etl --client c",
         "delete",
         "completion tcsh",
+        "top",
+        "top etl -o json",
+        "top --interval 0",
+        "events",
+        "events etl --daemon",
+        "events --daemon -f",
     ],
 )
 def test_wrong_usage_is_exit_code_2_and_shows_the_usage(line: str) -> None:
@@ -106,10 +123,26 @@ def _create_options(line: str) -> create.CreateOptions:
 def test_create_asks_for_what_it_was_told_and_leaves_the_rest_to_the_profile() -> None:
     """A group of its own would hide the profile's."""
     assert create.spec_of(_create_options("etl --profile gpu")) == ClusterSpec(profile="gpu")
-    assert create.spec_of(_create_options("etl -n 0")) == ClusterSpec(groups=(WorkerGroupSpec(),))
+    assert create.spec_of(_create_options("etl -n 0")) == ClusterSpec(groups=(WorkerGroupSpec(n_workers=0),))
     line = "etl -n 4 --driver slurm --threads 2 --memory 4GiB --workers-per-node 2"
-    line += " --option queue=main --env TZ=UTC --min 1"
-    group = WorkerGroupSpec("", "slurm", 4, 2, "4GiB", 2, options={"queue": "main"}, adaptive=AdaptivePolicy(minimum=1))
+    line += " --option queue=main --env TZ=UTC --min 1 --resource GPU=2 --death-timeout 2m --preload a --preload b"
+    line += " --worker-class a.B --worker-option validate=true --local-directory /tmp/x"
+    group = WorkerGroupSpec(
+        "",
+        "slurm",
+        4,
+        2,
+        "4GiB",
+        2,
+        resources={"GPU": 2},
+        options={"queue": "main"},
+        adaptive=AdaptivePolicy(minimum=1),
+        death_timeout=timedelta(minutes=2),
+        preload=("a", "b"),
+        worker_class="a.B",
+        worker_options={"validate": True},
+        local_directory="/tmp/x",
+    )
     assert create.spec_of(_create_options(line)) == ClusterSpec(groups=(group,), environment={"TZ": "UTC"})
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
-from daskd.drivers.local import launch
+from daskd.drivers.local import launch, zygote
 from daskd.drivers.local.files import ClusterFiles
 from daskd.drivers.local.process import marked
 from daskd.drivers.local.site import LocalSite
@@ -305,3 +305,18 @@ async def test_an_unsure_fork_is_accepted_when_its_lock_appears(machine: Machine
     assert not await asyncio.to_thread(launch.was_taken, folder, 0.1)
     (folder / "lock").touch()
     assert await asyncio.to_thread(launch.was_taken, folder, 0.1)
+
+
+async def test_a_zygote_that_never_answers_does_not_keep_who_leaves(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A launch that waits for it goes on without it once the site is closed, so that a daemon can end."""
+    monkeypatch.setattr(zygote, "START_S", 3600.0)
+    hangs = tmp_path / "python"
+    hangs.write_text("#!/bin/sh\nexec sleep 3600\n")
+    hangs.chmod(0o755)
+    launching = asyncio.create_task(machine.launch(python=str(hangs)))
+    await until(lambda: any(seen.cluster for seen in marked(machine.state_id)))
+    await machine.site.close()
+    _, outcome = await launching
+    assert outcome.result is Result.ACCEPTED

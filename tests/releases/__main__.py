@@ -12,21 +12,24 @@ import sys
 import time
 from pathlib import Path
 
-from .environments import HERE, NAMES, ROOT, make_all, python_of
+from .environments import HERE, NAMES, ROOT, make_all, python_of, version_of
 
 # what runs with nothing of the daemon's installed
 ON_EVERY_RELEASE = [
     "tests/runtime/test_overrides.py",
+    "tests/runtime/test_dashboard_socket.py",
     "tests/runtime/test_held.py",
+    "tests/runtime/test_joined_versions.py",
     "tests/runtime/test_retire.py",
     "tests/client/test_address.py",
     "tests/client/test_api.py",
     "tests/client/test_auth.py",
     "tests/client/test_request.py",
     "tests/client/test_showing.py",
+    "tests/client/test_versions.py",
 ]
 # called by name: a plain run of pytest does not collect them
-FROM_HERE = ["tests/releases/real_client.py", "tests/releases/wheel.py"]
+FROM_HERE = ["tests/releases/real_client.py", "tests/releases/older_environment.py", "tests/releases/wheel.py"]
 
 
 def passes(title: str, python: str | Path, tests: list[str]) -> bool:
@@ -60,8 +63,9 @@ def main() -> int:
 
 
 def pins(name: str) -> list[str]:
-    """The releases that an environment's list names."""
-    return [line for line in (HERE / f"{name}.txt").read_text().splitlines() if line and not line.startswith("#")]
+    """The Python of an environment, and the releases that its list names."""
+    lines = (HERE / f"{name}.txt").read_text().splitlines()
+    return [f"Python {version_of(python_of(name))}", *(line for line in lines if line and not line.startswith("#"))]
 
 
 if __name__ == "__main__":

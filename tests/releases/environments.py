@@ -2,6 +2,8 @@
 
 They are kept under `build/releases` between runs, each with a copy of the lists that it was made from; one whose
 lists are other ones now is made anew. `make clean` renews all, which the newest needs from time to time.
+
+The oldest is of another Python than this one, where there is another that its releases are built for.
 """
 
 from __future__ import annotations
@@ -17,11 +19,33 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 ENVIRONMENTS = ROOT / "build" / "releases"
 NAMES = ("oldest", "middle", "newest")
+OTHER_PYTHONS = ("python3.10", "python3.12")
+"""What the oldest may be of: grpcio 1.62 is built for these, and for 3.11."""
 
 
 def python_of(name: str) -> Path:
     """The interpreter of an environment."""
     return ENVIRONMENTS / name / "bin" / "python"
+
+
+def interpreter_for(name: str) -> str:
+    """The interpreter that an environment is made with."""
+    if name == "oldest":
+        for other in OTHER_PYTHONS:
+            path = shutil.which(other)
+            # a name on the path may be a shim, behind which there is none
+            if path and version_of(path) not in ("", version_of(sys.executable)):
+                return path
+    return sys.executable
+
+
+def version_of(python: str | Path) -> str:
+    """An interpreter's version, such as "3.11"; empty where it does not run, or can't make environments."""
+    code = "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2])"
+    done = subprocess.run(
+        [str(python), "-c", code], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+    )
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def source_environment() -> dict[str, str]:
@@ -83,9 +107,11 @@ def make_all() -> None:
 
 def _make(name: str) -> None:
     lists = [HERE / f"{name}.txt", HERE / "testing.txt"]
-    made_from = "".join([sys.version, *(path.read_text() for path in lists)])
+    python = interpreter_for(name)
+    made_from = "".join([python, sys.version, *(path.read_text() for path in lists)])
     stamp = ENVIRONMENTS / name / "made-from"
     if stamp.exists() and stamp.read_text() == made_from:
         return
-    new_environment(stamp.parent, *(argument for path in lists for argument in ("--requirement", str(path))))
+    requirements = [argument for path in lists for argument in ("--requirement", str(path))]
+    new_environment(stamp.parent, *requirements, python=python)
     stamp.write_text(made_from)

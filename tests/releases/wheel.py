@@ -23,6 +23,9 @@ pytestmark = pytest.mark.timeout(600)
 # a package and the folder that holds it
 PACKAGES = {"daskd": ".", "daskd_client": "clients", "daskctl": "clients", "daskd_api": "proto"}
 
+# what goes where Jupyter's server looks for its extensions
+SHARED = "daskd-{version}.data/data/etc/jupyter/jupyter_server_config.d/daskd.json"
+
 # imports the packages that the arguments name, whole, and tells what it imported
 IMPORT_ALL = """
 import importlib, pkgutil, sys
@@ -100,14 +103,14 @@ def installed(python: Path) -> set[str]:
 
 
 def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
-    """Every file of the four packages is in the wheel, type markers, defaults and protos too; no test is."""
+    """Every file of the four packages is in the wheel, defaults and protos too, and Jupyter's file; no test is."""
     expected = {
         str(file.relative_to(ROOT / folder))
         for package, folder in PACKAGES.items()
         for file in (ROOT / folder / package).rglob("*")
         if file.is_file() and "__pycache__" not in file.parts
     }
-    assert contents(wheel) == expected
+    assert contents(wheel) == expected | {SHARED.format(version=version("daskd"))}
     assert {f"{package}/py.typed" for package in PACKAGES} <= expected
     assert {"daskd_client/daskd.yaml", "daskd_api/v1/cluster.proto", "daskd_api/v1/daemon.proto"} <= expected
 
@@ -137,6 +140,6 @@ def test_the_oldest_python_imports_every_module(wheel: Path, tmp_path: Path) -> 
     oldest = shutil.which("python3.10")
     if oldest is None or subprocess.run([oldest, "--version"], capture_output=True).returncode:
         pytest.skip("needs python3.10")
-    python = new_environment(tmp_path / "oldest", f"{wheel}[cli,daemon]", python=oldest)
+    python = new_environment(tmp_path / "oldest", f"{wheel}[cli,daemon,ssh]", python=oldest)
     imported = run(str(python), "-I", "-c", IMPORT_ALL, *PACKAGES).split()
     assert {"daskd.daemon", "daskd.runtime.scheduler", "daskd_client.cluster", "daskctl.app"} <= set(imported)

@@ -111,10 +111,29 @@ async def test_the_snapshot_tells_a_class_that_nobody_serves():
         snapshot = hub.facts.snapshot()
         (row,) = snapshot["classes"]
         assert (row["resources"], row["ready"], row["executing"]) == ({"GPU": 1.0}, 5, 0)
+        assert row["unserved"] == 5
         assert row["rows"] == [[5, -1, -1]]
         assert row["example"] in {str(future.key) for future in futures}
         assert snapshot["more_work"] is True
         assert json.loads(json.dumps(snapshot, allow_nan=False)) == snapshot
+
+
+async def test_tasks_on_a_worker_that_can_run_them_are_not_unserved(tmp_path):
+    """What waits in a worker's own queue waits for its turn; without any worker plain tasks are unserved too."""
+    async with a_cluster(0) as hub, a_client(hub) as client:
+        futures = client.map(inc, range(5), key="plain")
+        await until(lambda: len(hub.scheduler.tasks) == 5)
+        (row,) = hub.facts.snapshot()["classes"]
+        assert (row["ready"], row["unserved"]) == (5, 5)
+        del futures
+    async with a_cluster(1) as hub, a_client(hub) as client:
+        gate = tmp_path / "gate"
+        futures = [client.submit(gated.behind, str(gate), n, workers=["w-0"]) for n in range(5)]
+        await until(lambda: sum(len(ws.processing) for ws in hub.scheduler.workers.values()) == 5)
+        (row,) = hub.facts.snapshot()["classes"]
+        assert (row["workers"], row["ready"], row["unserved"]) == (["w-0"], 5, 0)
+        gate.touch()
+        await client.gather(futures)
 
 
 async def test_a_task_that_names_a_worker_is_told_with_the_workers_name():

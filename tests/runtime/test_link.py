@@ -174,7 +174,7 @@ async def test_a_fenced_instance_is_refused_and_one_that_joined_is_told():
 
 def test_a_node_is_listed_until_its_own_workers_retired():
     """A node that has the names of workers that retired before it joined stays listed."""
-    roster = Roster(lambda: None)
+    roster = Roster(lambda: None, lambda node: None)
     node = {"incarnation": 0, "group": "g", "workers": ["a-0"], "host": "h"}
     roster.join(instance="i-1", pid=1, **node)
     roster.look([], {"a-0": time.time() - 60})
@@ -280,6 +280,11 @@ def spec(**fields: Any) -> dict[str, Any]:
         "held_seconds": 60.0,
         "held_memory_share": 0.5,
         "orphan_timeout": 3600.0,
+        "sockets_fd": None,
+        "contact_host": None,
+        "dashboard_prefix": None,
+        "preload": [],
+        "options": {},
         **fields,
     }
 

@@ -213,6 +213,16 @@ def test_fenced_node_starts_no_worker(cluster: Cluster) -> None:
     assert "Start worker" not in cluster.log()
 
 
+def test_node_of_an_unfit_release_starts_no_worker(cluster: Cluster) -> None:
+    """A node whose distributed the scheduler has no use for exits 86 with the scheduler's words."""
+    cluster.answer({"result": "incompatible", "words": "yours is from 2024"})
+    cluster.start_node(scheduler=cluster.start_scheduler())
+    code, line = cluster.end_of_node()
+    assert code == 86
+    assert "yours is from 2024" in line
+    assert "Start worker" not in cluster.log()
+
+
 def test_killed_worker_is_restarted_and_told(cluster: Cluster) -> None:
     """A worker killed by the kernel is restarted under its name, and the event names the signal."""
     address = cluster.start()

@@ -67,3 +67,45 @@ def _later(daskctl: Callable[..., Any], since: str, seconds: float) -> bool:
     begun = datetime.fromisoformat(since.replace("Z", "+00:00"))
     daskctl("get", "etl")  # fails once the cluster has ended
     return (datetime.now(timezone.utc) - begun).total_seconds() > seconds
+
+
+def test_an_idle_cluster_may_keep_its_scheduler(daemon: DaemonProcess, daskctl: Callable[..., Any]) -> None:
+    """Told to scale to zero, it loses its workers once, goes on, and computes again when it is given some."""
+    made = daskctl("create", "etl", "-n", "2", "--memory", "512MiB", "--idle-timeout", "2s", "--on-idle=scale-to-zero")
+    until(lambda: _workers(daskctl) == (0, 0), "the idle cluster has no workers")
+    daskctl("scale", "etl", "1", "--no-wait")
+    with RemoteCluster.attach("etl", address=daemon.address, quiet=True) as cluster, cluster.get_client() as client:
+        assert client.submit(pow, 7, 2).result(timeout=60) == 49
+    until(lambda: _workers(daskctl) == (0, 0), "it is idle again")
+    assert daskctl("get", made["uid"])["phase"] == "PHASE_RUNNING"
+    events = [event for event in daskctl("events", "etl")["events"] if event["type"] == "IDLE_SCALED"]
+    assert [event["facts"]["from.default"] for event in events] == ["2", "1"]
+    assert "daskctl scale etl N" in events[0]["message"]
+
+
+def test_results_that_a_client_holds_are_not_scaled_away(daemon: DaemonProcess, daskctl: Callable[..., Any]) -> None:
+    """An idle cluster keeps a worker for them, and goes to zero when they are wanted no more."""
+    cluster = RemoteCluster(
+        "etl",
+        n_workers=2,
+        worker=WORKER,
+        idle_timeout="2s",
+        on_idle="scale_to_zero",
+        address=daemon.address,
+        quiet=True,
+    )
+    client = cluster.get_client()
+    futures = client.map(str, range(20))
+    client.gather(futures)
+    until(lambda: _workers(daskctl) == (1, 1), "one worker is left")
+    assert client.gather(futures) == [str(n) for n in range(20)]
+    del futures
+    until(lambda: _workers(daskctl) == (0, 0), "nothing holds workers")
+    client.close()
+    cluster.close()
+
+
+def _workers(daskctl: Callable[..., Any]) -> tuple[int, int]:
+    """How many there should be, and how many there are, on their way out ones included."""
+    (group,) = daskctl("get", "etl")["groups"]
+    return group["desired"], group["running"] + group["ending"] + group["pending"]

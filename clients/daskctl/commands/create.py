@@ -5,36 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
 import click
 
-from daskd_client.types import AdaptivePolicy, ClusterSpec, WorkerGroupSpec
+from daskd_client.types import ClusterSpec, IdleAction, WorkerGroupSpec
 
 from .. import waiting
 from ..framing import Example, command, wait_options
+from ..group_options import GroupOptions, group_of, group_options
 from ..render import clusters
 from ..session import Session
-from ..values import DriverOption, Duration, Variable
+from ..values import Duration, Variable
 
 
 @dataclass(frozen=True)
-class CreateOptions:
+class CreateOptions(GroupOptions):
     """What `create` is asked for; empty and None leave it to the profile, then to the daemon. Seconds."""
 
     name: str
     profile: str
-    driver: str
-    n_workers: int | None
-    threads: int | None
-    memory: str
-    option: tuple[tuple[str, Any], ...]
-    workers_per_node: int | None
     python: str
+    cwd: str
     env: tuple[tuple[str, str], ...]
-    minimum: int | None
-    maximum: int | None
     idle_timeout: float | None
+    on_idle: str | None
+    max_lifetime: float | None
     dry_run: bool
     no_wait: bool
     timeout: float | None
@@ -50,25 +45,27 @@ class CreateOptions:
             "Processes of four workers each, less urgent than others",
             "daskctl create sim -n 16 --workers-per-node 4 --option nice=10",
         ),
+        Example(
+            "Twelve hours at most, and no workers while idle",
+            "daskctl create lab -n 4 --max-lifetime 12h --idle-timeout 1h --on-idle scale-to-zero",
+        ),
         Example("Check everything, make nothing", "daskctl create etl -n 4 --dry-run"),
         Example("A secret from this shell, not in the process table", "daskctl create etl -n 4 --env API_TOKEN"),
     ),
 )
 @click.argument("name", required=False, default="")
 @click.option("--profile", default="", help="The administrator's template to build on (see: daskctl profiles).")
-@click.option("--driver", default="", help="What launches the workers (see: daskctl drivers).")
-@click.option("-n", "--workers", "n_workers", metavar="N", type=click.IntRange(min=0), help="How many workers.")
-@click.option("--threads", metavar="T", type=click.IntRange(min=1), help="Threads of each worker.")
-@click.option("--memory", metavar="M", default="", help='Memory limit of each worker: "4GiB", "auto"; "0" for none.')
-@click.option("--option", type=DriverOption(), multiple=True, help="An option of the driver; JSON or text. Repeatable.")
-@click.option(
-    "--workers-per-node", metavar="W", type=click.IntRange(min=1), help="How many workers share a job, a pod."
-)
+@group_options
 @click.option("--python", default="", help="The Python that runs scheduler and workers.")
+@click.option("--cwd", metavar="PATH", default="", help="Their working directory.")
 @click.option("--env", type=Variable(), multiple=True, help="A variable of their environment. Repeatable.")
-@click.option("--min", "minimum", type=click.IntRange(min=0), help="Adaptive: never fewer workers than this.")
-@click.option("--max", "maximum", type=click.IntRange(min=0), help="Adaptive: never more workers than this.")
-@click.option("--idle-timeout", type=Duration(), help="End the cluster when nothing was computed for so long.")
+@click.option("--idle-timeout", type=Duration(), help="How long nothing may be computed before --on-idle.")
+@click.option(
+    "--on-idle",
+    type=click.Choice(("delete", "scale-to-zero")),
+    help="End the idle cluster, or let its workers go and keep the scheduler.",
+)
+@click.option("--max-lifetime", type=Duration(), help="End the cluster after so long, whatever it computes.")
 @click.option("--dry-run", is_flag=True, help="Do every check, make nothing, and show what would be made.")
 @wait_options("the scheduler and the workers run")
 async def create(options: CreateOptions, session: Session) -> None:
@@ -97,29 +94,20 @@ def spec_of(options: CreateOptions) -> ClusterSpec:
     click.UsageError
         When no number of workers lies between the bounds of the adaptive policy.
     """
-    group = WorkerGroupSpec(
-        driver=options.driver,
-        n_workers=options.n_workers or 0,
-        nthreads=options.threads or 0,
-        memory_limit=options.memory,
-        workers_per_node=options.workers_per_node or 0,
-        options=dict(options.option),
-        adaptive=_adaptive(options.minimum, options.maximum),
-    )
+    group = group_of(options)
     # A group of one's own hides the profile's: none is sent unless something is said about it.
-    says_something = group != WorkerGroupSpec() or options.n_workers is not None
+    says_something = group != WorkerGroupSpec()
     return ClusterSpec(
         profile=options.profile,
         groups=(group,) if says_something else (),
         python=options.python,
+        cwd=options.cwd,
         environment=dict(options.env),
-        idle_timeout=None if options.idle_timeout is None else timedelta(seconds=options.idle_timeout),
+        idle_timeout=_length(options.idle_timeout),
+        on_idle=IdleAction[(options.on_idle or "unspecified").replace("-", "_").upper()],
+        max_lifetime=_length(options.max_lifetime),
     )
 
 
-def _adaptive(minimum: int | None, maximum: int | None) -> AdaptivePolicy | None:
-    if minimum is None and maximum is None:
-        return None
-    if minimum is not None and maximum is not None and minimum > maximum:
-        raise click.UsageError(f"--min {minimum} is more than --max {maximum}: swap or mend them")
-    return AdaptivePolicy(minimum=minimum, maximum=maximum)
+def _length(seconds: float | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from daskd_client.types import Cluster, Phase, WorkerGroupStatus
+from daskd_client.types import Cluster, DashboardLink, Phase, SchedulerStatus, WorkerGroupStatus
 
 from . import amounts, moments
-from .table import Cell, Column, when_past
+from .table import Cell, Column, when_due, when_past
 
 _STYLES = {
     Phase.PENDING: "yellow",
@@ -98,6 +98,8 @@ def facts(cluster: Cluster, now: datetime) -> Iterator[tuple[str, Cell]]:
     yield "message", Cell(cluster.message)
     yield "created", when_past(cluster.create_time, now)
     yield "ended", when_past(cluster.end_time, now)
+    if cluster.end_time is None:
+        yield "ends", when_due(cluster.expire_time, now)
     yield "idle since", when_past(cluster.idle_since, now)
     yield from _scheduler_facts(cluster, now)
     for group in cluster.groups:
@@ -111,16 +113,29 @@ def facts(cluster: Cluster, now: datetime) -> Iterator[tuple[str, Cell]]:
         yield "lost work", Cell(words, f"{words} (see: daskctl lost {cluster.name})")
 
 
+def dashboard_facts(link: DashboardLink, now: datetime) -> Iterator[tuple[str, Cell]]:
+    """Where a dashboard is, and until when that link can be opened."""
+    yield "link", Cell(link.link, style="bold")
+    yield "good until", when_due(link.expire_time, now)
+
+
 def _scheduler_facts(cluster: Cluster, now: datetime) -> Iterator[tuple[str, Cell]]:
     scheduler = cluster.scheduler
     if scheduler is None or not scheduler.address:
         return
     yield "scheduler", Cell(scheduler.address)
-    yield "dashboard", Cell(scheduler.dashboard_link)
+    yield "dashboard", _dashboard(cluster, scheduler)
     yield "process", Cell(f"{scheduler.pid} on {scheduler.host}" if scheduler.pid else "")
     yield "restarts", Cell(str(scheduler.restarts) if scheduler.restarts else "", style="yellow")
     yield "last heard", when_past(scheduler.last_heard_time, now)
     yield "versions", Cell(", ".join(f"{name} {version}" for name, version in sorted(scheduler.versions.items())))
+
+
+def _dashboard(cluster: Cluster, scheduler: SchedulerStatus) -> Cell:
+    """Where the dashboard is, or how to come to one that the daemon serves."""
+    if scheduler.dashboard_link or cluster.spec is None or not cluster.spec.dashboard:
+        return Cell(scheduler.dashboard_link)
+    return Cell("behind a login", f"behind a login (see: daskctl dashboard {cluster.name})")
 
 
 def _group(group: WorkerGroupStatus) -> Cell:
@@ -129,6 +144,8 @@ def _group(group: WorkerGroupStatus) -> Cell:
     parts = [counts, *(f"{count} {words}" for count, words in others if count)]
     threads = f"{group.nthreads} thread{'' if group.nthreads == 1 else 's'}"
     parts.append(f"{threads} and {_memory(group)} each, driver {group.driver}")
+    if group.removing:
+        parts.append("being removed")
     words = ", ".join(parts)
     return Cell(f"{words}: {group.message}" if group.message else words)
 

@@ -71,6 +71,11 @@ def printable(words: str) -> str:
     return _CONTROL.sub(" ", words)
 
 
+def says_something(text: Text) -> bool:
+    """Whether what a terminal shows of a cell is more than the dash for nothing."""
+    return text.plain != _NOTHING
+
+
 def when_past(moment: datetime | None, now: datetime) -> Cell:
     """A moment in the past."""
     return Cell(moments.absolute(moment), moments.ago(moment, now)) if moment else Cell("")
@@ -90,7 +95,7 @@ def print_for_terminal(rows: Sequence[Row], columns: Sequence[Column[Row]], now:
     shown: list[list[Text]] = []
     for column in columns:
         texts = [column.cell(row, now).text() for row in rows]
-        if column.pipe_only or all(text.plain == _NOTHING for text in texts):
+        if column.pipe_only or not any(map(says_something, texts)):
             continue
         width = max(text.cell_len for text in (Text(column.header), *texts))
         table.add_column(

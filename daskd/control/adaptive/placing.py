@@ -28,7 +28,7 @@ def place(
     """Sort the classes into those that groups can serve, most restricted first, and those that none can.
 
     A class that names workers, or hosts in a group which does not know its hosts, is in neither: no launch
-    is sure to help it, yet what it waits for may be there.
+    is sure to help it, yet what it waits for may be there. Nor is one that workers run which are no group's.
     """
     known = {name for i in instances if i.state is not InstanceState.ENDING for name in i.workers}
     known.update(row.name for row in snapshot.workers)
@@ -38,13 +38,18 @@ def place(
         names = tuple(group.name for group in groups if _starts_for(group, row))
         if names:
             served.append(Served(row, names))
-        elif row.ready and not row.executing and not _may_be_there(row, groups, known):
-            lost.append(_unplaceable(row))
+        elif row.stuck and not _may_be_there(row, groups, known):
+            lost.append(_unplaceable(row, groups))
     served.sort(key=lambda item: (len(item.groups), -_restrictions(item.row), item.row.key))
     return served, tuple(sorted(lost, key=lambda item: item.restriction))
 
 
 def _starts_for(group: Group, row: ClassRow) -> bool:
+    return group.ceiling > 0 and _would_start_for(group, row)
+
+
+def _would_start_for(group: Group, row: ClassRow) -> bool:
+    """Whether the group could serve the class, had it any workers."""
     hosts_match = not row.hosts or (group.hosts is not None and not group.hosts.isdisjoint(row.hosts))
     return not row.workers and hosts_match and _has_resources(group, row)
 
@@ -53,23 +58,33 @@ def _may_be_there(row: ClassRow, groups: Sequence[Group], known: set[str]) -> bo
     if row.workers:
         return not known.isdisjoint(row.workers)
     if row.hosts:
-        return any(group.hosts is None and _has_resources(group, row) for group in groups)
+        return any(group.hosts is None and group.ceiling > 0 and _has_resources(group, row) for group in groups)
     return False
 
 
 def _has_resources(group: Group, row: ClassRow) -> bool:
-    return group.ceiling > 0 and fresh(group, 1).slots(row) > 0
+    return fresh(group, 1).slots(row) > 0
 
 
 def _restrictions(row: ClassRow) -> int:
     return len(row.resources) + bool(row.hosts)
 
 
-def _unplaceable(row: ClassRow) -> Unplaceable:
-    restriction = _restriction(row)
+def _unplaceable(row: ClassRow, groups: Sequence[Group]) -> Unplaceable:
+    count, restriction = row.stuck, _restriction(row)
     example = f" (for example `{row.example}`)" if row.example else ""
-    tasks = "1 task needs" if row.ready == 1 else f"{row.ready:,} tasks need"
-    return Unplaceable(row.ready, restriction, row.example, f"{tasks} {restriction}: no group has it{example}")
+    tasks = "1 task needs" if count == 1 else f"{count:,} tasks need"
+    return Unplaceable(count, restriction, row.example, f"{tasks} {restriction}: {_mend(row, groups)}{example}")
+
+
+def _mend(row: ClassRow, groups: Sequence[Group]) -> str:
+    """What would help: a group that would do, had it any workers, or one that there is not."""
+    empty = next((group for group in groups if _would_start_for(group, row)), None)
+    if empty is not None and empty.fixed:
+        return f"group `{empty.name}` has 0 workers: scale it"
+    if empty is not None:
+        return f"group `{empty.name}` may have no worker: raise its maximum"
+    return "no group has it"
 
 
 def _restriction(row: ClassRow) -> str:

@@ -10,7 +10,7 @@ from daskd.control.adaptive import reasons
 from daskd.control.adaptive.load import climb, forgotten, in_force, look
 from daskd.control.adaptive.need import Launch, floor, held_by_data, kept, launches
 from daskd.control.adaptive.placing import Served, place
-from daskd.control.adaptive.standing import Standing, stand
+from daskd.control.adaptive.standing import Standing, stand_all
 from daskd.control.adaptive.victims import Victims, surplus_victims
 from daskd.model.adaptive import (
     ClassMemory,
@@ -20,7 +20,6 @@ from daskd.model.adaptive import (
     GroupMemory,
     Instance,
     Memory,
-    Policy,
     Reason,
     Snapshot,
 )
@@ -30,7 +29,6 @@ MAX_CLASSES_REMEMBERED = 256
 
 
 def decide(
-    policy: Policy,
     groups: Sequence[Group],
     snapshot: Snapshot | None,
     instances: Sequence[Instance],
@@ -41,10 +39,8 @@ def decide(
 
     Parameters
     ----------
-    policy
-        The parameters.
     groups
-        The cluster's adaptive groups, the preferred first; names are unique.
+        The cluster's groups, the preferred first; names are unique.
     snapshot
         What the scheduler said last; None if nothing yet or nothing that could be believed.
     instances
@@ -56,38 +52,46 @@ def decide(
 
     Returns
     -------
-    A decision for each group. It is a function of the arguments alone: there is no clock and no chance in
-    it, and nothing given is changed.
+    A decision for each group whose count is not fixed. It is a function of the arguments alone: there is no
+    clock and no chance in it, and nothing given is changed.
     """
-    standings = {group.name: stand(group, policy, instances, snapshot, now) for group in groups}
-    if snapshot is None or now - snapshot.received > STALE_INTERVALS * policy.interval:
+    standings = stand_all(groups, instances, snapshot, now)
+    adaptive = {name: standing for name, standing in standings.items() if not standing.group.fixed}
+    if snapshot is None or is_stale(snapshot, groups, now):
         last = memory.last_word if snapshot is None else snapshot.received
-        return _without_word(standings, replace(memory, last_word=last), now)
+        return _without_word(adaptive, replace(memory, last_word=last), now)
     served, unplaceable = place(snapshot, groups, instances)
     loads = _remember_classes(memory, served, standings, now)
-    past = {name: memory.groups.get(name, GroupMemory()) for name in standings}
-    past = {name: _initial(standings[name], past[name], policy, _has_work(served, name), now) for name in past}
-    floors = {
-        name: floor(standing, policy, initial=not past[name].initial_done, more_work=_work_to_come(snapshot, served))
-        for name, standing in standings.items()
+    past = {
+        name: _initial(standing, memory.groups.get(name, GroupMemory()), _has_work(served, name), now)
+        for name, standing in adaptive.items()
     }
-    started = launches(served, standings, loads, policy, floors)
-    keep = kept(served, standings, loads, policy, now)
-    tick = Tick(policy, snapshot, served, now)
+    more_work = _work_to_come(snapshot, served)
+    floors = {
+        name: floor(standing, initial=not past[name].initial_done, more_work=more_work)
+        for name, standing in adaptive.items()
+    }
+    started = launches(served, standings, loads, floors)
+    keep = kept(served, standings, loads, now)
+    tick = Tick(snapshot, served, now)
     decisions: dict[str, GroupDecision] = {}
     after: dict[str, GroupMemory] = {}
-    for name, standing in standings.items():
+    for name, standing in adaptive.items():
         decisions[name], after[name] = _decide_group(
             tick, standing, past[name], started[name], keep[name], floors[name][0]
         )
     return Decision(decisions, unplaceable, Memory(loads, after, snapshot.received))
 
 
+def is_stale(snapshot: Snapshot, groups: Sequence[Group], now: float) -> bool:
+    """Whether a snapshot is older than three of the shortest interval."""
+    return now - snapshot.received > STALE_INTERVALS * min((each.policy.interval for each in groups), default=math.inf)
+
+
 @dataclass(frozen=True)
 class Tick:
     """What is the same for all groups in one decision."""
 
-    policy: Policy
     snapshot: Snapshot
     served: Sequence[Served]
     now: float
@@ -96,11 +100,11 @@ class Tick:
 def _decide_group(
     tick: Tick, standing: Standing, past: GroupMemory, started: Sequence[Launch], needed: int, least: int
 ) -> tuple[GroupDecision, GroupMemory]:
-    policy, now, group = tick.policy, tick.now, standing.group
+    policy, now, group = standing.policy, tick.now, standing.group
     needed = group.whole(needed)
-    stairs = climb(past.needed, now, needed, policy.hold_cap)
-    held = in_force(stairs, now, needed, _allowed(policy, standing, tick.snapshot.waiting > 0))
-    keep = group.whole(max(held, least, held_by_data(standing, policy)))
+    stairs = climb(past.needed, now, needed, policy.remembered)
+    held = in_force(stairs, now, needed, _allowed(standing, tick.snapshot.waiting > 0))
+    keep = group.whole(max(held, least, held_by_data(standing)))
     surplus = standing.have - keep
     since = past.surplus_since if past.surplus_since is not None else now
     past = replace(past, needed=stairs, surplus_since=since if surplus > 0 else None)
@@ -108,7 +112,7 @@ def _decide_group(
         return _grown(standing, started), past
     victims, held_back = Victims(), Reason.GRAPH
     if not tick.snapshot.graph_updates:
-        victims, held_back = surplus_victims(standing, keep, past.surplus_since, policy, tick.snapshot, now)
+        victims, held_back = surplus_victims(standing, keep, past.surplus_since, tick.snapshot, now)
     gone = (len(victims.cancel) + len(victims.drain)) * group.workers_per_instance
     if gone:
         words = reasons.down(standing, victims, tick.snapshot, now)
@@ -143,21 +147,22 @@ def _unchanged(
     ready = sum(item.row.ready for item in tick.served if standing.group.name in item.groups)
     if not ready and standing.have > max(needed, standing.group.whole(standing.group.minimum)):
         code = held_back if standing.have > keep else Reason.HOLD
-        if code is Reason.HOLD and keep == standing.group.whole(held_by_data(standing, tick.policy)):
+        if code is Reason.HOLD and keep == standing.group.whole(held_by_data(standing)):
             code = Reason.KEPT_DATA
-        return code, reasons.held(standing, code, stairs, tick.policy, tick.now)
+        return code, reasons.held(standing, code, stairs, tick.now)
     if standing.room < standing.group.workers_per_instance and ready > standing.supply * standing.group.nthreads:
         return Reason.AT_MAXIMUM, reasons.at_maximum(standing, ready)
     return Reason.STEADY, reasons.steady(standing, ready)
 
 
-def _allowed(policy: Policy, standing: Standing, waiting: bool) -> Callable[[float], float]:
+def _allowed(standing: Standing, waiting: bool) -> Callable[[float], float]:
     """How much of a surplus may stand at an age in seconds."""
+    policy = standing.policy
 
     def allowed(age: float) -> float:
         if age < policy.patience_before_shrinking:
             return math.inf
-        if policy.wait_count is not None:
+        if policy.is_literal:
             return 0
         if waiting and age < standing.start:
             return math.inf
@@ -178,7 +183,7 @@ def _without_word(standings: Mapping[str, Standing], memory: Memory, now: float)
             reason=reasons.no_word(standing, missing, memory.last_word, now),
             code=Reason.NO_WORD,
         )
-    return Decision(decisions, (), memory)
+    return Decision(decisions, None, memory)
 
 
 def _remember_classes(
@@ -204,7 +209,7 @@ def _work_to_come(snapshot: Snapshot, served: Sequence[Served]) -> bool:
     return snapshot.more_work and (snapshot.waiting > 0 or any(item.row.ready for item in served))
 
 
-def _initial(standing: Standing, past: GroupMemory, policy: Policy, has_work: bool, now: float) -> GroupMemory:
+def _initial(standing: Standing, past: GroupMemory, has_work: bool, now: float) -> GroupMemory:
     """How far ``initial`` got: until its workers are there, then until work comes or its time is up."""
     if past.initial_done or not standing.group.initial:
         return past
@@ -212,4 +217,4 @@ def _initial(standing: Standing, past: GroupMemory, policy: Policy, has_work: bo
     if since is None:
         there = standing.present >= standing.group.whole(standing.group.initial)
         return replace(past, initial_since=now) if there else past
-    return replace(past, initial_done=has_work or now - since >= policy.initial_hold)
+    return replace(past, initial_done=has_work or now - since >= standing.policy.initial_hold)

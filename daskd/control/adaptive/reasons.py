@@ -18,8 +18,7 @@ def up(standing: Standing, launch: Launch, workers: int) -> str:
     have = standing.have
     head = f"up {have} to {have + workers}"
     if launch.instead_of:
-        late = f"has let us wait for {seconds(launch.waited)}" if launch.waited else "is slow to start"
-        return f"{workers} more on `{standing.group.name}`: `{launch.instead_of}` {late}"
+        return f"{workers} more on `{standing.group.name}`: `{launch.instead_of}` {_hindrance(launch)}"
     takes = f"a worker takes {seconds(standing.start)} to start ({_known_from(standing)})"
     return {
         Reason.UP_MINIMUM: f"{head}: the minimum is {standing.group.minimum}",
@@ -28,6 +27,12 @@ def up(standing: Standing, launch: Launch, workers: int) -> str:
         Reason.UP_GUESS: f"{head} (a guess): none of the {_tasks(launch)} was measured yet",
         Reason.UP_STEADY: f"{head}: a steady stream keeps the others busy; {takes}",
     }.get(launch.code, f"{head}: {_tasks(launch)}, {launch.work:,.0f} s of work, {takes}")
+
+
+def _hindrance(launch: Launch) -> str:
+    if launch.failing:
+        return "fails to start workers"
+    return f"has let us wait for {seconds(launch.waited)}" if launch.waited else "is slow to start"
 
 
 def down(standing: Standing, victims: Victims, snapshot: Snapshot, now: float) -> str:
@@ -46,7 +51,7 @@ def down(standing: Standing, victims: Victims, snapshot: Snapshot, now: float) -
     return "; ".join(parts)
 
 
-def held(standing: Standing, code: Reason, stairs: Sequence[tuple[float, int]], policy: Policy, now: float) -> str:
+def held(standing: Standing, code: Reason, stairs: Sequence[tuple[float, int]], now: float) -> str:
     """Why workers that have nothing to do stay."""
     have = standing.have
     if code is Reason.GRAPH:
@@ -56,15 +61,18 @@ def held(standing: Standing, code: Reason, stairs: Sequence[tuple[float, int]], 
     if code is Reason.KEPT_BUSY:
         return f"kept {have}: the rest are busy, hold actors, or have been idle only for a moment"
     age = max((now - t for t, _ in stairs[:-1]), default=0.0)
-    head = f"hold {have}: not needed for {seconds(age)}; a new one takes {seconds(standing.start)}"
-    return f"{head}, so {_plan(standing, policy)}"
+    head, policy = f"hold {have}: not needed for {seconds(age)}", standing.policy
+    first = policy.patience_before_shrinking
+    if policy.cool_down is not None and policy.cool_down >= first:
+        return f"{head}; the cool-down is {seconds(first)}"
+    if policy.is_literal:
+        return f"{head}; all stay until {seconds(first)} of it"
+    return f"{head}; a new one takes {seconds(standing.start)}, so {_plan(standing, policy)}"
 
 
 def _plan(standing: Standing, policy: Policy) -> str:
     """Until when how many stay, in at most three steps."""
     first = policy.patience_before_shrinking
-    if policy.wait_count is not None:
-        return f"all stay until {seconds(first)} of it"
     steps: list[str] = []
     for workers in sorted({standing.have, max(1, standing.have // 2), 1}, reverse=True):
         until = min(policy.hold_cap, max(first, policy.hold * standing.start / workers))
@@ -104,7 +112,11 @@ def _known_from(standing: Standing) -> str:
 
 
 def seconds(value: float) -> str:
-    """A span in seconds, or in minutes from three of them on."""
+    """A span in seconds, or in minutes, hours, days from a few of them on."""
+    if value >= 172_800:
+        return f"{value / 86_400:.0f} d"
+    if value >= 10_800:
+        return f"{value / 3600:.0f} h"
     if value >= 180:
         return f"{value / 60:.0f} min"
     return f"{value:.0f} s" if value >= 10 else f"{value:.1f} s"

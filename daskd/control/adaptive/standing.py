@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -37,6 +37,11 @@ class Standing:
     ages: tuple[float, ...]
 
     @property
+    def policy(self) -> Policy:
+        """The group's parameters."""
+        return self.group.policy
+
+    @property
     def span(self) -> float:
         """Seconds from asking for a worker to its share of the work done."""
         return self.start + self.horizon
@@ -57,9 +62,14 @@ class Standing:
         return self.present + self.awaited
 
     @property
-    def room(self) -> int:
-        """Workers that may still be started."""
+    def lacking(self) -> int:
+        """Workers up to its ceiling that are neither there nor awaited."""
         return max(0, self.group.ceiling - self.have)
+
+    @property
+    def room(self) -> int:
+        """Workers that may be started for the work; none in a group whose count somebody fixed."""
+        return 0 if self.group.fixed else self.lacking
 
     @cached_property
     def supply(self) -> int:
@@ -88,6 +98,8 @@ class Standing:
         ]
         if supply := self.supply:
             bins.append(fresh(self.group, supply))
+        if self.group.fixed and self.lacking and not self.group.failing:
+            bins.append(awaited(self.group, self.lacking, 0.0, self.start))  # the reconciler launches them
         return bins
 
 
@@ -97,26 +109,43 @@ def limit(rows: Iterable[WorkerRow]) -> int | None:
     return None if 0 in limits else sum(limits)
 
 
+def stand_all(
+    groups: Iterable[Group], instances: Iterable[Instance], snapshot: Snapshot | None, now: float
+) -> dict[str, Standing]:
+    """How each group stands, by name, given all instances of the cluster."""
+    by_group: dict[str, list[Instance]] = {}
+    for item in instances:
+        by_group.setdefault(item.group, []).append(item)
+    by_instance: dict[str, list[WorkerRow]] = {}
+    for row in snapshot.workers if snapshot else ():
+        if row.instance is not None:
+            by_instance.setdefault(row.instance, []).append(row)
+    return {group.name: stand(group, by_group.get(group.name, ()), by_instance, now) for group in groups}
+
+
 def stand(
-    group: Group, policy: Policy, instances: Sequence[Instance], snapshot: Snapshot | None, now: float
+    group: Group, instances: Sequence[Instance], by_instance: Mapping[str, Sequence[WorkerRow]], now: float
 ) -> Standing:
-    """How a group stands, given all instances of the cluster."""
-    own = [item for item in instances if item.group == group.name]
-    running = tuple(item for item in own if item.state is InstanceState.RUNNING)
-    waiting = (item for item in own if item.state is InstanceState.PENDING)
+    """How a group stands.
+
+    Parameters
+    ----------
+    instances
+        The group's.
+    by_instance
+        The scheduler's rows of the whole cluster, by instance id.
+    """
+    running = tuple(item for item in instances if item.state is InstanceState.RUNNING)
+    waiting = (item for item in instances if item.state is InstanceState.PENDING)
     pending = tuple(sorted(waiting, key=lambda item: (item.launched, item.id)))
     ages = [max(0.0, now - item.launched) for item in pending]
     start = start_time(group, ages)
-    by_instance: dict[str, list[WorkerRow]] = {item.id: [] for item in running}
-    for row in snapshot.workers if snapshot else ():
-        if row.instance in by_instance:
-            by_instance[row.instance].append(row)
     return Standing(
         group=group,
         start=start,
-        horizon=horizon(policy, start),
+        horizon=horizon(group.policy, start),
         running=running,
         pending=pending,
-        rows={name: tuple(rows) for name, rows in by_instance.items()},
+        rows={item.id: tuple(by_instance.get(item.id, ())) for item in running},
         ages=tuple(ages),
     )

@@ -6,15 +6,25 @@ A slot is a thread, or less where a restriction says so. Workers that are alike 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from daskd.model.adaptive import ClassRow, Group, Pairs
 
 ROUNDING = 1e-9
 
 
-@dataclass(frozen=True)
+@lru_cache(maxsize=4096)
+def _slots(threads: int, have: Pairs, needs: Pairs) -> int:
+    amounts = dict(have)
+    for name, need in needs:
+        if need > 0:
+            threads = min(threads, math.floor(amounts.get(name, 0.0) / need + ROUNDING))
+    return threads
+
+
+@dataclass(frozen=True, slots=True)
 class Bin:
     """Workers of one group that were launched together and have the same left to give."""
 
@@ -28,23 +38,23 @@ class Bin:
 
     def slots(self, row: ClassRow) -> int:
         """Tasks of the class that one of the workers can run at once."""
-        have = dict(self.resources)
-        least = self.threads
-        for name, need in row.resources:
-            if need > 0:
-                least = min(least, math.floor(have.get(name, 0.0) / need + ROUNDING))
-        return least
+        return _slots(self.threads, self.resources, row.resources)
 
     def take(self, row: ClassRow, count: int) -> list[Bin]:
-        """The bins that are left of this one once ``count`` slots of it are taken, worker by worker."""
+        """The bins that are left of this one once ``count`` slots of it are taken, worker by worker.
+
+        Workers without a thread to give are left out.
+        """
         each = self.slots(row)
         full, rest = divmod(count, each)
-        parts = [
-            self._used(row, each, full),
-            self._used(row, rest, 1 if rest else 0),
-            replace(self, workers=self.workers - full - (1 if rest else 0)),
-        ]
-        return [part for part in parts if part.workers]
+        left: list[Bin] = []
+        if full and each < self.threads:
+            left.append(self._used(row, each, full))
+        if rest:
+            left.append(self._used(row, rest, 1))
+        if untouched := self.workers - full - bool(rest):
+            left.append(replace(self, workers=untouched))
+        return left
 
     def _used(self, row: ClassRow, count: int, workers: int) -> Bin:
         need = dict(row.resources)
@@ -80,7 +90,7 @@ class Demand:
 
 
 def allot(
-    bins: Sequence[Bin], demand: Demand, groups: Mapping[str, int], passed_over: str | None = None
+    bins: Sequence[Bin], demand: Demand, groups: Mapping[str, int], passed_over: Collection[str] = ()
 ) -> tuple[list[Bin], int]:
     """Give a class the slots it needs: running ones first, then the longest awaited, no more than needed.
 
@@ -96,7 +106,7 @@ def allot(
     groups
         The groups that can serve it, and their ranks.
     passed_over
-        A group whose pending workers do not count.
+        Groups whose pending workers do not count.
 
     Returns
     -------
@@ -104,16 +114,20 @@ def allot(
     """
     left: list[Bin] = []
     work, taken = demand.work, 0
-    for item in sorted(bins, key=lambda b: (not b.running, -b.age, groups.get(b.group, 0))):
+    ordered = sorted(bins, key=lambda b: (not b.running, -b.age, groups.get(b.group, 0)))
+    for at, item in enumerate(ordered):
+        if taken >= demand.most or (work <= 0 and taken >= demand.least):
+            left += ordered[at:]  # nothing more is wanted
+            break
         worth = demand.start + demand.horizon - item.arrival
         each = item.slots(demand.row) if item.group in groups else 0
-        late = item.group == passed_over and not item.running
+        late = item.group in passed_over and not item.running
         if each < 1 or worth <= 0 or late:
             left.append(item)
             continue
         wanted = max(math.ceil(work / worth - ROUNDING), demand.least - taken)
         count = max(0, min(item.workers * each, demand.most - taken, wanted))
-        left.extend(item.take(demand.row, count))
+        left += item.take(demand.row, count) if count else [item]
         taken += count
         work -= count * worth
     return left, demand.short(work, taken)

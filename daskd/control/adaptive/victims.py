@@ -67,7 +67,6 @@ def surplus_victims(
     standing: Standing,
     keep: int,
     surplus_since: float | None,
-    policy: Policy,
     snapshot: Snapshot,
     now: float,
 ) -> tuple[Victims, Reason]:
@@ -82,64 +81,66 @@ def surplus_victims(
     useful = max(0, standing.supply + standing.awaited - keep)
     awaited = min(surplus, len(standing.pending), useful // each)
     cancel: list[Instance] = []
-    if awaited and _may_cancel(standing, surplus_since, policy, now):
+    if awaited and _may_cancel(standing, surplus_since, now):
         cancel = youngest_first(standing.pending)[:awaited]
-    eligible = _eligible(standing, policy, snapshot, now)
+    eligible = _eligible(standing, snapshot, now)
     rest = useful - awaited * each
-    drain, held_back = _to_drain(standing, surplus - awaited, rest, eligible, policy.memory_aim)
+    drain, held_back = _to_drain(standing, surplus - awaited, rest, eligible)
     chosen = Victims(tuple(item.id for item in cancel), tuple(item.id for item in drain))
     return chosen, held_back if not (cancel or drain) else Reason.DOWN
 
 
-def _may_cancel(standing: Standing, surplus_since: float | None, policy: Policy, now: float) -> bool:
+def _may_cancel(standing: Standing, surplus_since: float | None, now: float) -> bool:
     """Whether pending instances may go: where waiting costs nothing they keep their place for a while."""
     if standing.group.billing is Billing.FROM_LAUNCH:
         return True
-    return surplus_since is not None and now - surplus_since >= min(standing.start, policy.hold_cap)
+    return surplus_since is not None and now - surplus_since >= min(standing.start, standing.policy.hold_cap)
 
 
-def _eligible(standing: Standing, policy: Policy, snapshot: Snapshot, now: float) -> list[Instance]:
+def _eligible(standing: Standing, snapshot: Snapshot, now: float) -> list[Instance]:
     named = {name for row in snapshot.classes if row.ready for name in row.workers}
     return [
         item
         for item in standing.running
-        if _known_long_enough(standing, item, policy, now)
-        and all(_may_go(row, named, policy, snapshot, now) for row in standing.rows[item.id])
+        if _known_long_enough(standing, item, now)
+        and all(_may_go(row, named, standing.policy, snapshot, now) for row in standing.rows[item.id])
     ]
 
 
-def _known_long_enough(standing: Standing, instance: Instance, policy: Policy, now: float) -> bool:
+def _known_long_enough(standing: Standing, instance: Instance, now: float) -> bool:
     """Whether those of an instance's workers that the scheduler does not name have had time to register."""
     if len(standing.rows[instance.id]) >= standing.group.workers_per_instance:
         return True
     since = instance.launched if instance.started is None else instance.started
-    return now - since >= max(policy.patience_before_shrinking, standing.start)
+    return now - since >= max(standing.policy.least_idle, standing.start)
 
 
 def _may_go(row: WorkerRow, named: set[str], policy: Policy, snapshot: Snapshot, now: float) -> bool:
     if row.long_running or row.actors or row.name in named:
         return False
     if row.idle:
-        rest = max(policy.patience_before_shrinking, row.unique / policy.bandwidth)
+        rest = max(policy.least_idle, row.unique / policy.bandwidth)
         return row.idle_since is not None and snapshot.idle_for(row, now) >= rest
     return max(row.elapsed, row.expected) <= policy.drain_max
 
 
 def _to_drain(
-    standing: Standing, count: int, useful: int, eligible: Sequence[Instance], aim: float
+    standing: Standing, count: int, useful: int, eligible: Sequence[Instance]
 ) -> tuple[list[Instance], Reason]:
     """The first ``count`` of the eligible ones, as long as the rest hold all data and keep their supply.
 
     Where idle ones may go, now or in a moment, no busy one goes in their place.
     """
-    rows = standing.rows
+    rows, aim = standing.rows, standing.policy.memory_aim
     busy_left = count - sum(_idle(rows[item.id]) for item in standing.running)
     room = _Room.of(row for some in rows.values() for row in some)
     chosen: list[Instance] = []
     held_back = Reason.KEPT_BUSY if count > 0 else Reason.HOLD
     for item in sorted(eligible, key=lambda item: _rank(item, rows[item.id])):
+        if len(chosen) >= count:
+            break
         supplies, busy = standing.supplied_by(item), not _idle(rows[item.id])
-        if len(chosen) >= count or supplies > useful or (busy and busy_left <= 0):
+        if supplies > useful or (busy and busy_left <= 0):
             continue
         rest = room.without(rows[item.id])
         if not rest.holds(standing.nbytes, aim):

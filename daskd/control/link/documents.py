@@ -36,7 +36,7 @@ class Hello(_Document):
 
 
 class HubNode(_Document):
-    """A node that has joined."""
+    """A node that has joined; `versions` are those that do not go with the scheduler's."""
 
     instance: Short
     group: Short = ""
@@ -45,6 +45,7 @@ class HubNode(_Document):
     pid: Count | None = None
     joined: Time
     workers: tuple[Short, ...] = Field(default=(), max_length=1000)
+    versions: dict[Short, Short] = Field(default_factory=dict, max_length=100)
 
 
 class RetireProgress(_Document):

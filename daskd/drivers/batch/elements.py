@@ -49,11 +49,6 @@ def element_of(handle: Handle) -> Element:
     return str(handle.data["name"]), int(handle.data["index"])
 
 
-def with_job(handle: Handle, job: str) -> Handle:
-    """The handle with the system's own id."""
-    return dataclasses.replace(handle, data={**handle.data, "job": job})
-
-
 def batch_of(name: str) -> str | None:
     """The batch's id within a job's name; None for what is none of daskd's."""
     match = _MARKED.fullmatch(name)
@@ -89,8 +84,7 @@ def strays(driver: str, rows: Iterable[Row], known: Iterable[Handle], state_id: 
         if batch is None or batch[1:6] != state_id or (row.name, row.index) in asked or row.state is State.ENDED:
             continue
         name = f"{row.name}.{row.index}"
-        stray = handle_of(driver, name, (row.name, row.index), "", "", 0.0)
-        found.append(with_job(stray, row.job))
+        found.append(handle_of(driver, name, (row.name, row.index), "", "", 0.0))
     return tuple(found)
 
 

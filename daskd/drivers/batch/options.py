@@ -93,7 +93,7 @@ class BatchOptions(_Frozen):
         description="The folder for logs and for what the nodes need, which login and compute nodes share: ~/.daskd.",
     )
     shebang: Annotated[Text, AfterValidator(_shebang)] = Field(
-        default="#!/bin/sh", description="The first line of the script."
+        default="#!/bin/sh", description="The first line of the script: a POSIX shell."
     )
 
     def cores_of(self, group: WorkerGroupSpec) -> int:
@@ -115,6 +115,12 @@ class BatchSettings(_Frozen):
     poll: float = Field(default=10.0, ge=1, le=600, description="Seconds between two listings while nothing changes.")
     poll_min: float = Field(
         default=1.0, ge=0.1, le=600, description="Seconds between two listings when something has just changed."
+    )
+    array_max: int = Field(
+        default=1000,
+        ge=1,
+        le=100_000,
+        description="The most jobs that are submitted as one array; the system's own limit must not be lower.",
     )
     timeout: float = Field(default=30.0, ge=1, le=50, description="Seconds after which a command is given up.")
     log_directory: Folder = Field(default="~/.daskd", description="As the option, for those who do not say.")

@@ -49,7 +49,6 @@ class Pbs(System):
 
     name = "pbs"
     index_variable = '"${PBS_ARRAY_INDEX:-0}"'
-    most_members = 1000
     private_script = False
     keeps_output = False
     codes: Mapping[int, Cause] = PBS_CODES

@@ -16,6 +16,7 @@ from daskd.drivers.local.helper_process import groups_of
 from daskd.drivers.local.variables import SYSTEM_PATH
 from daskd.model.identity import Identity
 
+AT_ONCE = 10
 MOST_OUTPUT = 64 << 20
 MOST_ERRORS = 64 << 10
 
@@ -63,7 +64,7 @@ class Runner:
     variables
         What the commands need beyond a login's environment.
     per_minute
-        The most commands within a minute; they are spaced evenly.
+        How many commands are run a minute at most; a few are run at once after a rest.
     """
 
     def __init__(self, who: Identity, bin: str, variables: Mapping[str, str], per_minute: int) -> None:  # noqa: A002
@@ -143,9 +144,9 @@ class Runner:
 
     async def _turn(self) -> None:
         now = time.monotonic()
-        mine = max(now, self._next)
+        mine = max(self._next, now - (AT_ONCE - 1) * self._interval)
         self._next = mine + self._interval
-        await asyncio.sleep(mine - now)
+        await asyncio.sleep(max(0.0, mine - now))
 
     async def _as_owner(self) -> dict[str, Any]:
         if not self._is_other:

@@ -62,7 +62,6 @@ class Sge(System):
 
     name = "sge"
     index_variable = '"$((SGE_TASK_ID - 1))"'
-    most_members = 1000
     first_index = 1
     private_script = False  # it lies where others can read it, on the node
 

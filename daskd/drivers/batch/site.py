@@ -127,7 +127,7 @@ class BatchSite:
         options = self._options.model_validate(group.options) if group else self._options()
         folder = self._folder(self._root(options), batch.cluster)
         prefix = f"{options.job_name}-" if options.job_name else ""
-        handles, now, most = [], time.time(), self._system.most_members
+        handles, now, most = [], time.time(), self._settings.array_max
         for first in range(0, len(batch.members), most):
             name = prefix + new_instance_id(self._where.state_id)
             for index, member in enumerate(batch.members[first : first + most], self._system.first_index):
@@ -180,9 +180,11 @@ class BatchSite:
             return [Outcome(handle, Result.UNSURE, str(error)) for handle in handles]
         answer = self._system.submitted(done)
         if isinstance(answer, Submitted):
-            return [Outcome(elements.with_job(handle, answer.job), Result.ACCEPTED) for handle in handles]
+            log.info("jobs were submitted", system=self._system.name, job=answer.job, name=name, jobs=len(handles))
+            return [Outcome(handle, Result.ACCEPTED) for handle in handles]
         if isinstance(answer, Declined):
-            return [Outcome(handle, Result.REFUSED, answer.words, answer.lasting) for handle in handles]
+            full = not answer.lasting
+            return [Outcome(handle, Result.REFUSED, answer.words, answer.lasting, full) for handle in handles]
         return [Outcome(handle, Result.UNSURE, done.words) for handle in handles]
 
     async def _script(self, batch: Batch, name: str, handles: Sequence[Handle]) -> bytes:
@@ -276,10 +278,12 @@ class BatchSite:
         if not folders:
             return {}
         try:
-            return await self._files.ask("records", instances=folders)
+            answer = await self._files.ask("records", instances=folders)
         except (Refusal, OSError) as error:
             log.warning("the records of ended jobs could not be read", user=self._who.name, error=str(error))
             return {}
+        # it may be a process of the owner's that answered
+        return {key: record for key, record in answer.items() if isinstance(record, dict)}
 
     async def _remembered(self, handles: Sequence[Handle], now: float) -> tuple[bool, dict[Element, Row]]:
         """Whether it could be asked who remembers, and what of these has ended by that word."""
@@ -388,6 +392,10 @@ class BatchSite:
 
     def link_path(self, handle: Handle) -> None:
         """There is none: schedulers run elsewhere."""
+        return
+
+    def dashboard_path(self, handle: Handle) -> None:
+        """There is none, either."""
         return
 
     async def unstage(self, cluster: str) -> None:

@@ -40,8 +40,6 @@ class Slurm(System):
 
     name = "slurm"
     index_variable = '"$SLURM_ARRAY_TASK_ID"'
-    most_members = 1000
-    """Below `MaxArraySize` where nobody changed it."""
 
     def directives(self, group: WorkerGroupSpec, options: BatchOptions) -> list[str]:
         """The header's lines: what the user asks for."""
@@ -106,7 +104,6 @@ class Slurm(System):
             "--noheader",
             "--parsable2",
             "--allocations",
-            "--array",
             f"--name={','.join(names)}",
             f"--starttime=now-{minutes}minutes",
             f"--format={_HISTORY}",

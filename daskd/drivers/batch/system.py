@@ -67,7 +67,7 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """It was surely not taken; `lasting`: the same request will be declined again."""
+    """It was surely not taken; `lasting`: the same request will be declined again, else there is no room now."""
 
     words: str
     lasting: bool
@@ -82,8 +82,6 @@ class System(Protocol):
         The driver's.
     index_variable
         The shell's expression for a job's place in its array, from 0 on.
-    most_members
-        The most jobs in one array.
     first_index
         What the system counts an array's jobs from.
     private_script
@@ -95,7 +93,6 @@ class System(Protocol):
 
     name: str
     index_variable: str
-    most_members: int
     first_index: int = 0
     private_script: bool = True
     keeps_output: bool = True

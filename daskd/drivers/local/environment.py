@@ -23,17 +23,24 @@ _GUESSES = {
 """What Dask's configuration says to workers by default; the zygote corrects it where the owner's says otherwise."""
 
 
-def python_of(spec: ClusterSpec) -> str:
-    """The cluster's Python, an absolute path where it can be told."""
-    if not spec.python:
+def python_of(spec: ClusterSpec, group: WorkerGroupSpec | None = None) -> str:
+    """The Python of the scheduler, or of a group's nodes: an absolute path where it can be told."""
+    python = (group.python if group is not None else "") or spec.python
+    if not python:
         return sys.executable
-    if "/" in spec.python:
-        return spec.python
-    for folder in spec.environment.get("PATH", SYSTEM_PATH).split(":"):
-        candidate = Path(folder) / spec.python
+    if "/" in python:
+        return python
+    variables = spec.environment | (group.environment if group is not None else {})
+    for folder in variables.get("PATH", SYSTEM_PATH).split(":"):
+        candidate = Path(folder) / python
         if candidate.is_file() and os.access(candidate, os.X_OK):
             return str(candidate)
-    return spec.python
+    return python
+
+
+def cwd_of(who: Identity, spec: ClusterSpec, group: WorkerGroupSpec | None = None) -> str:
+    """The working directory of the scheduler, or of a group's nodes."""
+    return (group.cwd if group is not None else "") or spec.cwd or who.home
 
 
 def of_instance(
@@ -53,4 +60,4 @@ def of_zygote(who: Identity, spec: ClusterSpec, runtime: Path, cluster: str, sta
 
 def _build(who: Identity, spec: ClusterSpec, group: WorkerGroupSpec | None, runtime: Path) -> dict[str, str]:
     given = spec.environment if group is None else spec.environment | group.environment
-    return built(who.name, who.home, who.shell, python_of(spec), given, [str(runtime), *spec.import_path])
+    return built(who.name, who.home, who.shell, python_of(spec, group), given, [str(runtime), *spec.import_path])

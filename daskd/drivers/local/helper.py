@@ -114,13 +114,13 @@ class Helper:
     async def _open(self, opening: wire.Opening) -> None:
         if os.geteuid() == 0 or opening.who.uid != os.geteuid() or os.geteuid() != os.getuid():
             raise PermissionError(f"this helper runs as uid {os.geteuid()}, and should as {opening.who.uid}")
-        self._site = LocalSite(opening.who, opening.surroundings, bind_link=self._take_link)
+        self._site = LocalSite(opening.who, opening.surroundings, bind_sockets=self._take_sockets)
 
-    def _take_link(self, instance: str) -> socket.socket:
+    def _take_sockets(self, instance: str, _with_dashboard: bool) -> socket.socket:
         try:
             return self._links.pop(instance)
         except KeyError:
-            raise OSError("its link's socket was handed over to an earlier launch") from None
+            raise OSError("its sockets were handed over to an earlier launch") from None
 
     async def _check(self, _: None) -> Health:
         return await self._opened.check()

@@ -20,7 +20,7 @@ from daskd.drivers.protocol import Batch, Member, Outcome, Result, Surroundings
 from daskd.model.cluster import Handle, Role
 from daskd.model.identity import Identity
 
-from . import environment
+from . import environment, prologue
 from .files import ClusterFiles, write_private
 from .units import Units
 from .zygote import Asked, Command, Connection, Zygote
@@ -44,16 +44,35 @@ def link_path(where: Surroundings, instance: str) -> Path:
     return where.runtime_dir / "links" / instance
 
 
-def bind_link(where: Surroundings, instance: str) -> socket.socket:
-    """A link's socket, bound by the daemon and to be listened on by the runtime: so SO_PEERCRED tells who that is."""
-    path = link_path(where, instance)
+def dashboard_path(where: Surroundings, instance: str) -> Path:
+    """The unix socket of a scheduler's dashboard, beside its link's."""
+    return where.runtime_dir / "links" / f"{instance}.http"
+
+
+def bind_sockets(where: Surroundings, instance: str, with_dashboard: bool) -> socket.socket:
+    """A scheduler's sockets, bound by the daemon and to be listened on by the runtime: SO_PEERCRED tells who that is.
+
+    With a dashboard, the sockets of link and dashboard wait in the one that is answered with: one is all that can be
+    handed over on the way through helper, zygote and supervisor.
+    """
+    link = _bound(link_path(where, instance))
+    if not with_dashboard:
+        return link
+    with link, _bound(dashboard_path(where, instance)) as dashboard:
+        sender, carrier = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        with sender:
+            socket.send_fds(sender, [b"\n"], [link.fileno(), dashboard.fileno()])
+    return carrier
+
+
+def _bound(path: Path) -> socket.socket:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with suppress(FileNotFoundError):
         path.unlink()
-    link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    link.bind(str(path))
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    bound.bind(str(path))
     path.chmod(0o600)
-    return link
+    return bound
 
 
 class Children:
@@ -80,7 +99,8 @@ class Launcher:
     Parameters
     ----------
     bind
-        The bound socket of a scheduler's link, by the instance's id; raises OSError.
+        A scheduler's bound sockets as `bind_sockets` has them, by the instance's id, and whether the daemon serves
+        its dashboard; raises OSError.
     """
 
     def __init__(
@@ -91,7 +111,7 @@ class Launcher:
         batch: Batch,
         children: Children,
         zygote: Zygote,
-        bind: Callable[[str], socket.socket],
+        bind: Callable[[str, bool], socket.socket],
         units: Units | None,
     ) -> None:
         self._who = who
@@ -120,42 +140,54 @@ class Launcher:
             return Outcome(handle, Result.ACCEPTED, "launched before")
         except OSError as error:
             return Outcome(handle, Result.REFUSED, f"{folder} can't be made: {error.strerror}")
-        link = None
+        sockets = None
         try:
-            link = self._bind(member.id) if self._batch.role is Role.SCHEDULER else None
-            descriptor = link.fileno() if link else None
+            if self._batch.role is Role.SCHEDULER:
+                sockets = self._bind(member.id, bool(self._batch.dashboard_prefix))
+            descriptor = sockets.fileno() if sockets else None
             self._write(folder, member, descriptor)
             if not self._start(folder, descriptor, zygote):
                 return Outcome(handle, Result.UNSURE, "the cluster's zygote was asked for it, and did not answer")
         except OSError as error:
             return Outcome(handle, Result.REFUSED, f"its supervisor can't be started: {error}")
         finally:
-            if link:
-                link.close()
+            if sockets:
+                sockets.close()
         return Outcome(handle, Result.ACCEPTED)
 
-    def _write(self, folder: Path, member: Member, link: int | None) -> None:
-        spec = self._scheduler_spec(member, link) if self._batch.group is None else self._node_spec(member)
+    def _write(self, folder: Path, member: Member, sockets: int | None) -> None:
+        spec = self._scheduler_spec(member, sockets) if self._batch.group is None else self._node_spec(member)
         write_private(folder / "spec.json", json.dumps(spec).encode())
         write_private(folder / "launch.json", json.dumps(self._launch(folder, member)).encode())
 
     def _launch(self, folder: Path, member: Member) -> dict[str, Any]:
         spec, group, settings = self._batch.spec, self._batch.group, self._batch.runtime
-        argv = [environment.python_of(spec), "-m", "daskd_runtime", self._batch.role.value, str(folder)]
-        if group is not None and group.options.get("nice"):
-            argv = ["nice", "-n", str(group.options["nice"]), *argv]
         variables = environment.of_instance(
             self._who, spec, group, self._files.runtime, member.id, self._where.state_id
         )
+        argv = [environment.python_of(spec, group), "-m", "daskd_runtime", self._batch.role.value, str(folder)]
+        if self._prologue:
+            # a Python that is named without a path may be what the prologue is to bring
+            argv[0] = (group.python if group is not None else "") or spec.python or argv[0]
+            script = prologue.script(self._prologue, argv, variables, str(self._files.runtime))
+            write_private(folder / prologue.FILE, script.encode())
+            argv = [prologue.SHELL, str(folder / prologue.FILE)]
+        if group is not None and group.options.get("nice"):
+            argv = ["nice", "-n", str(group.options["nice"]), *argv]
         return {
             "version": 1,
             "instance": member.id,
             "argv": argv,
-            "cwd": spec.cwd or self._who.home,
+            "cwd": environment.cwd_of(self._who, spec, group),
             "env": variables,
             "log": {"max_bytes": settings.log_max_bytes, "files": settings.log_files},
             "grace": settings.grace,
         }
+
+    @property
+    def _prologue(self) -> tuple[str, ...]:
+        group = self._batch.group
+        return self._batch.spec.scheduler.prologue if group is None else group.prologue
 
     def _common_spec(self, member: Member, role: str, certificate: str) -> dict[str, Any]:
         tls = self._files.tls
@@ -173,18 +205,24 @@ class Launcher:
             },
         }
 
-    def _scheduler_spec(self, member: Member, link: int | None) -> dict[str, Any]:
+    def _scheduler_spec(self, member: Member, sockets: int | None) -> dict[str, Any]:
         settings = self._batch.runtime
+        prefix = self._batch.dashboard_prefix or None
+        on_loopback = self._batch.spec.dashboard and not prefix
         port = int(self._batch.address.rpartition(":")[2]) if self._batch.address else 0
         network = self._batch.spec.scheduler.network
         return self._common_spec(member, "scheduler", "scheduler") | {
             "host": "0.0.0.0" if network else "127.0.0.1",  # noqa: S104 - each side shows a certificate
             "contact_host": (settings.contact_host or None) if network else None,
-            "link_fd": link,
+            "link_fd": None if prefix else sockets,
+            "sockets_fd": sockets if prefix else None,
             "port": port,
-            "dashboard": {"host": "127.0.0.1", "port": 0} if self._batch.spec.dashboard else None,
+            "dashboard": {"host": "127.0.0.1", "port": 0} if on_loopback else None,
+            "dashboard_prefix": prefix,
             "held": {"seconds": settings.held_seconds, "memory_share": settings.held_memory_share},
             "orphan_timeout": settings.orphan_timeout,
+            "preload": list(self._batch.spec.scheduler.preload),
+            "options": self._batch.spec.scheduler.options,
         }
 
     def _node_spec(self, member: Member) -> dict[str, Any]:
@@ -213,15 +251,16 @@ class Launcher:
         return asked is not Asked.UNSURE or was_taken(folder)
 
     def _may_be_forked(self) -> bool:
-        """A fork has the cluster's environment, under which libraries were loaded, and the zygote's niceness."""
+        """A fork has the cluster's Python, environment, import path and the zygote's niceness, and runs no shell."""
         group = self._batch.group
-        return group is None or not (group.environment or group.options.get("nice"))
+        own = group is not None and (group.python or group.cwd or group.environment or group.options.get("nice"))
+        return not (own or self._prologue)
 
     def _zygote_command(self) -> Command:
         spec, cluster = self._batch.spec, self._batch.cluster
         env = environment.of_zygote(self._who, spec, self._files.runtime, cluster, self._where.state_id)
         argv = [environment.python_of(spec), "-m", "daskd_runtime", "zygote", str(self._files.folder)]
-        return Command(argv=tuple(self._placed(argv, "zygote", env)), cwd=spec.cwd or self._who.home, env=env)
+        return Command(argv=tuple(self._placed(argv, "zygote", env)), cwd=environment.cwd_of(self._who, spec), env=env)
 
     def _placed(self, argv: list[str], what: str, env: Mapping[str, str]) -> list[str]:
         return argv if self._units is None else self._units.placed(argv, self._batch.cluster, what, env)

@@ -10,10 +10,16 @@ from daskd.model.cluster import Cause, End, Handle, State
 from daskd.model.names import is_instance_id
 
 from . import records
+from .files import read_document
+from .process import state_of
 from .records import Facts
 
 CLAIM_S = 15.0
 """A supervisor that has not said who it is after so long never began."""
+
+
+HOLDER = "embedded.json"
+"""In the folder of a scheduler that runs in a daemon: which process that is."""
 
 
 def _text(document: dict[str, Any], key: str, most: int = 1000) -> str:
@@ -93,7 +99,24 @@ def observation(handle: Handle, facts: Facts, host: str = "localhost", fast: flo
 
 def observe(handle: Handle, folder: Path, state_id: str) -> Observation:
     """One instance as this machine shows it."""
+    if (holder := read_document(folder / HOLDER)) is not None:
+        return _embedded(handle, folder, holder)
     return observation(handle, records.facts(folder, handle.id, state_id))
+
+
+def _embedded(handle: Handle, folder: Path, holder: dict[str, Any]) -> Observation:
+    """A scheduler in a daemon: it lives as long as that does, unless it wrote down its end."""
+    process = records.process_of(holder, str(holder.get("boot")))
+    alive = process is not None and state_of(process) is not None
+    # read after its state: it is written just before it went
+    told, end, goodbye = (read_document(folder / name) for name in ("report.json", "end.json", "goodbye.json"))
+    if end is not None:
+        return observation(handle, Facts(launched=True, report=told, end=end, goodbye=goodbye))
+    if process is None or not alive:
+        return _lost(handle, "it ended with the daemon that it ran in")
+    report = _report(told)
+    state = State.RUNNING if report and report.phase in ("running", "ending") else State.STARTING
+    return Observation(handle, state, host="localhost", pid=process.pid, report=report)
 
 
 def strays(where: Surroundings, known: set[str]) -> tuple[Handle, ...]:

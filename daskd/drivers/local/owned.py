@@ -82,13 +82,15 @@ class OwnedSite:
         return handles_of(batch)
 
     async def launch(self, batch: Batch, handles: Sequence[Handle]) -> list[Outcome]:
-        """As `LocalSite.launch`; links' sockets are bound here, and handed over."""
+        """As `LocalSite.launch`; schedulers' sockets are bound here, and handed over."""
+        with_dashboard = bool(batch.dashboard_prefix)
         with ExitStack() as links:
             bound: dict[str, socket.socket] = {}
             if batch.role is Role.SCHEDULER:
                 for member in batch.members:
                     if not launch.link_path(self._where, member.id).exists():
-                        bound[member.id] = links.enter_context(launch.bind_link(self._where, member.id))
+                        sockets = launch.bind_sockets(self._where, member.id, with_dashboard)
+                        bound[member.id] = links.enter_context(sockets)
             launching = wire.Launching(batch, tuple(handles))
             outcomes: list[Outcome] = await self._helper.ask(wire.LAUNCH, launching, bound)
         return _ours(outcomes, handles)
@@ -124,6 +126,10 @@ class OwnedSite:
     def link_path(self, handle: Handle) -> Path:
         """As `LocalSite.link_path`."""
         return launch.link_path(self._where, handle.id)
+
+    def dashboard_path(self, handle: Handle) -> Path:
+        """As `LocalSite.dashboard_path`."""
+        return launch.dashboard_path(self._where, handle.id)
 
     async def unstage(self, cluster: str) -> None:
         """As `LocalSite.unstage`."""

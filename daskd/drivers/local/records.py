@@ -55,7 +55,8 @@ class Facts:
     left: bool = False
 
 
-def _process(document: dict[str, Any] | None, boot: str) -> ProcessId | None:
+def process_of(document: dict[str, Any] | None, boot: str) -> ProcessId | None:
+    """The process that a document names, of the boot of that id; None where it names none."""
     if document is None:
         return None
     pid, start = document.get("pid"), document.get("start")
@@ -72,8 +73,8 @@ class Supervised:
         boot = str(record.get("boot")) if record else ""
         child = record.get("child") if record else None
         self.boot = boot
-        self.supervisor = _process(record, boot)
-        self.child = _process(child if isinstance(child, dict) else None, boot)
+        self.supervisor = process_of(record, boot)
+        self.child = process_of(child if isinstance(child, dict) else None, boot)
 
     def processes(self, instance: str, state_id: str, of: int | None = None) -> list[ProcessId]:
         """What runs of an instance, the supervisor aside: what bears its mark, or is in the supervisor's session.

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from daskd.drivers.protocol import (
@@ -22,10 +23,12 @@ from daskd.drivers.protocol import (
     Snapshot,
     Surroundings,
 )
-from daskd.model.cluster import Handle
+from daskd.model.cluster import Handle, Role
 from daskd.model.identity import Identity
+from daskd.model.spec import Placement
 
 from . import launch, logs, observe, records
+from .embedded import EmbeddedLauncher, EmbeddedSchedulers
 from .files import ClusterFiles
 from .launch import Launcher
 from .units import Units, bounds_of, running
@@ -45,8 +48,8 @@ class LocalSite:
 
     Parameters
     ----------
-    bind_link
-        The bound socket of a scheduler's link, by the instance's id; by default it is bound here.
+    bind_sockets
+        A scheduler's bound sockets, as `launch.Launcher` takes them; by default they are bound here.
     units
         Makes systemd units for them; None: they are in the daemon's own.
     """
@@ -65,14 +68,17 @@ class LocalSite:
         who: Identity,
         surroundings: Surroundings,
         *,
-        bind_link: Callable[[str], socket.socket] | None = None,
+        bind_sockets: Callable[[str, bool], socket.socket] | None = None,
         units: Units | None = None,
     ) -> None:
         self._who = who
         self._where = surroundings
-        self._bind_link = bind_link or (lambda instance: launch.bind_link(surroundings, instance))
+        self._bind = bind_sockets or (
+            lambda instance, dashboard: launch.bind_sockets(surroundings, instance, dashboard)
+        )
         self._units = units
         self._children = launch.Children()
+        self._embedded = EmbeddedSchedulers()
         self._zygotes = Zygotes(surroundings.state_id, self._children.add)
         # threads of its own: one whose imports hang must not keep others' observation waiting
         self._launching = ThreadPoolExecutor(max_workers=32, thread_name_prefix="local-launch")
@@ -117,7 +123,9 @@ class LocalSite:
         """A supervisor each. A folder that is there already was launched before: nothing happens again."""
         files = self._files(batch.cluster)
         zygote = self._zygotes.of(files)
-        launcher = Launcher(self._who, self._where, files, batch, self._children, zygote, self._bind_link, self._units)
+        is_embedded = batch.role is Role.SCHEDULER and batch.spec.scheduler.placement is Placement.EMBEDDED
+        kind = partial(EmbeddedLauncher, self._embedded) if is_embedded else Launcher
+        launcher = kind(self._who, self._where, files, batch, self._children, zygote, self._bind, self._units)
         return await asyncio.get_running_loop().run_in_executor(
             self._launching,
             lambda: self._launch(launcher, files, batch, handles),
@@ -151,6 +159,8 @@ class LocalSite:
         return await asyncio.to_thread(lambda: [self._terminate(handle, force) for handle in handles])
 
     def _terminate(self, handle: Handle, force: bool) -> Outcome:
+        if (outcome := self._embedded.terminate(handle, force)) is not None:
+            return outcome
         asked = records.end(self._folder(handle), handle.id, self._where.state_id, force)
         return Outcome(handle, Result.ACCEPTED if asked else Result.GONE)
 
@@ -164,6 +174,10 @@ class LocalSite:
     def link_path(self, handle: Handle) -> Path:
         """Where the daemon bound the link's socket."""
         return launch.link_path(self._where, handle.id)
+
+    def dashboard_path(self, handle: Handle) -> Path:
+        """Where the daemon bound the dashboard's socket, if it serves that."""
+        return launch.dashboard_path(self._where, handle.id)
 
     async def unstage(self, cluster: str) -> None:
         """Keys, scratch files and code; logs stay."""
@@ -180,5 +194,8 @@ class LocalSite:
         await asyncio.to_thread(self._files(cluster).forget)
 
     async def close(self) -> None:
-        """Nothing is held open, but threads."""
+        """Nothing is held open, but threads; a scheduler that runs in one of this process ends with it."""
+        await asyncio.to_thread(self._embedded.close)
+        # the interpreter waits for threads when it ends
+        self._zygotes.leave()
         self._launching.shutdown(wait=False)

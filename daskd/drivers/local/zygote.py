@@ -87,6 +87,11 @@ class Connection:
         """Hang up."""
         self._socket.close()
 
+    def give_up(self) -> None:
+        """Have another thread wait no longer for an answer."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
     def greeted(self, timeout: float) -> bool:
         """Whether the zygote takes a request now: before it says so, none is sent, and none can be half done."""
         answer = self._receive(timeout)
@@ -137,6 +142,14 @@ class Zygote:
         self._started = started
         self._lock = threading.Lock()
         self._avoid_until = 0.0
+        self._leaving = threading.Event()
+        self._waiting: Connection | None = None
+
+    def leave(self) -> None:
+        """Wait for it no longer: this process ends, and its threads must not keep it."""
+        self._leaving.set()
+        if (waiting := self._waiting) is not None:
+            waiting.give_up()
 
     def connect(self, command: Command) -> Connection | None:
         """A connection with a zygote that takes a request now, and is started if there is none.
@@ -151,7 +164,7 @@ class Zygote:
                 return self._ready(GREETING_S)
             deadline = time.monotonic() + START_S
             child: subprocess.Popen[bytes] | None = None
-            while time.monotonic() < deadline:
+            while time.monotonic() < deadline and not self._leaving.is_set():
                 if connection := self._ready(deadline - time.monotonic()):
                     return connection
                 if child is None:
@@ -162,7 +175,7 @@ class Zygote:
                     child = None
                 elif child.returncode is not None:
                     break  # the cold start will say why
-                time.sleep(_POLL_S)
+                self._leaving.wait(_POLL_S)
             self._avoid_until = time.monotonic() + AVOID_S
             return None
 
@@ -171,8 +184,13 @@ class Zygote:
             connection = Connection(self._files.folder, timeout)
         except OSError:
             return None
-        if connection.greeted(timeout):
-            return connection
+        self._waiting = connection
+        try:
+            # one that began to wait when this process had begun to end is not told of it any more
+            if not self._leaving.is_set() and connection.greeted(timeout):
+                return connection
+        finally:
+            self._waiting = None
         connection.close()
         return None
 
@@ -222,6 +240,11 @@ class Zygotes:
     def of(self, files: ClusterFiles) -> Zygote:
         """The zygote of the cluster with these files, started or not."""
         return self._of.setdefault(files.folder, Zygote(files, self._started))
+
+    def leave(self) -> None:
+        """Wait for none of them any longer; they go on."""
+        for zygote in list(self._of.values()):
+            zygote.leave()
 
     def end(self, files: ClusterFiles) -> None:
         """End a cluster's zygote, and kill what is left of the cluster: none of its instances runs any more."""

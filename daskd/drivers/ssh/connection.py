@@ -90,17 +90,16 @@ class Connection:
         """Since when and why the host is not reached; empty when it is, or was not tried."""
         return f"down since {_clock(self._since)}: {self._words}" if self._since else ""
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the connection stands, as far as is known."""
-        return self._open is not None and not self._open.is_closed()
+    def drop(self) -> None:
+        """Break the connection, and with it what is still under way; the next question makes it anew."""
+        if self._open is not None:
+            self._open.abort()
 
     async def close(self) -> None:
         """Hang up."""
         if self._connecting is not None:
             self._connecting.cancel()
-        if self._open is not None:
-            self._open.abort()
+        self.drop()
 
     async def ask(self, python: str, request: Mapping[str, Any], timeout: float) -> dict[str, Any]:
         """The answer to one request.
@@ -141,11 +140,13 @@ class Connection:
             if time.monotonic() < self._retry_at:
                 raise Down(self.trouble)
             self._connecting = asyncio.create_task(self._connect(), name=f"connecting with {self._endpoint.name}")
+            self._connecting.add_done_callback(_over)
+        connecting = self._connecting
         # one attempt for all who wait for it, whoever of them gives up
         try:
-            return await asyncio.shield(self._connecting)
+            return await asyncio.shield(connecting)
         except asyncio.CancelledError:
-            if self._connecting is not None and self._connecting.cancelled():
+            if connecting.cancelled():
                 raise Down("the connection is being closed") from None
             raise
 
@@ -155,7 +156,7 @@ class Connection:
             self._open = await self._log_in(tunnel)
         except Down as down:
             raise self._failed(f"through its jump host, which is {down}") from down
-        except (asyncssh.Error, asyncio.TimeoutError, TimeoutError, OSError, ValueError) as error:
+        except Exception as error:  # what one host, key or configuration makes the library raise is no other's matter
             raise self._failed(self._explained(error)) from error
         finally:
             self._connecting = None
@@ -265,6 +266,12 @@ async def _read(stream: asyncssh.SSHReader[bytes], most: int) -> bytes:
             raise program.Unreadable(f"it wrote more than {most} bytes")
         parts.append(part)
     return b"".join(parts)
+
+
+def _over(task: asyncio.Task[asyncssh.SSHClientConnection]) -> None:
+    # its failure is kept in words, for those who gave up waiting, too
+    if not task.cancelled():
+        task.exception()
 
 
 def _clock(seconds: float) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from daskd.model.cluster import Handle
 
 SSH_PORT = 22
+DEFAULT_PYTHON = "python3"
 INSECURE = "insecure"
 """In the place of a known_hosts file: whatever key a host shows is taken."""
 

@@ -9,11 +9,10 @@ from typing import Any
 from daskd.model.identity import Identity
 
 from .connection import Connection, Down, Refused, Unanswered
-from .endpoint import SSH_PORT, Endpoint
+from .endpoint import DEFAULT_PYTHON, SSH_PORT, Endpoint
 from .options import split_target
 
 Trouble = Down | Unanswered | Refused
-DEFAULT_PYTHON = "python3"
 
 LINGER_S = 60.0
 """How long an answer may be owed before the host is asked anew."""
@@ -67,8 +66,8 @@ class Hosts:
     ) -> dict[Endpoint, dict[str, Any] | Trouble]:
         """What each host answers, or what kept it from it.
 
-        None is waited for longer than `timeout` seconds, one that is down a second, one that owes an answer not at
-        all: so a dead host slows no other.
+        None is waited for longer than `timeout` seconds. A question that lingers waits a second for one that is down,
+        and not at all for one that owes an answer: so a dead host slows no other.
 
         Parameters
         ----------
@@ -76,21 +75,19 @@ class Hosts:
             A question that only asks may go on when nobody waits any more, and tells whether the host is alive. One
             that changes something is cut off.
         patient
-            Who owes an answer is waited for, too.
+            Who owes an answer is waited for, up to `timeout` seconds more.
         """
-        if patient:
-            owed = [task for endpoint in arguments if (task := self._owing.get(endpoint)) and not task.done()]
-            if owed:
-                await asyncio.wait(owed, timeout=timeout)
         answers = await asyncio.gather(
-            *(self._ask_bounded(endpoint, verb, timeout, linger, more) for endpoint, more in arguments.items())
+            *(self._ask_bounded(e, verb, timeout, linger, patient, more) for e, more in arguments.items())
         )
         return dict(zip(arguments, answers, strict=True))
 
     async def _ask_bounded(
-        self, endpoint: Endpoint, verb: str, timeout: float, linger: bool, arguments: Mapping[str, Any]
+        self, endpoint: Endpoint, verb: str, timeout: float, linger: bool, patient: bool, arguments: Mapping[str, Any]
     ) -> dict[str, Any] | Trouble:
         connection, owing = self._connection(endpoint), self._owing.get(endpoint)
+        if owing is not None and patient:
+            await asyncio.wait({owing}, timeout=timeout)
         if owing is not None and not owing.done():
             return Down(connection.trouble or "it has not answered an earlier question yet")
         asking = asyncio.create_task(self.ask(endpoint, verb, LINGER_S if linger else timeout, **arguments))
@@ -103,6 +100,9 @@ class Hosts:
                     self._owing[endpoint] = asking
                 else:
                     asking.cancel()
+                    if verb == "launch":
+                        # what is under way must not arrive when the cable is mended, long after it was given up
+                        connection.drop()
         if not asking.done() or asking.cancelled():
             return Unanswered(connection.trouble or f"no answer within {timeout:g} s")
         try:

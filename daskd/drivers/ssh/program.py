@@ -120,9 +120,10 @@ def decode(output: bytes, nonce: str) -> dict[str, Any]:
         answer = json.loads(text[: int(size)])
     except (ValueError, RecursionError) as error:
         raise Unreadable(_UNREADABLE.format("it is no JSON")) from error
-    if not isinstance(answer, dict) or not ({"answer", "refused"} & answer.keys()):
+    is_one = isinstance(answer, dict) and (isinstance(answer.get("answer"), dict) or "refused" in answer)
+    if not is_one:
         raise Unreadable(_UNREADABLE.format("it says something else"))
-    return answer
+    return dict(answer)
 
 
 @lru_cache(maxsize=1)

@@ -94,6 +94,12 @@ class Place:
             raise Refusal(f"{self.clusters} can't be made: {error.strerror}; name another `directory`") from error
         self.vet()
 
+    def room(self) -> int:
+        """Bytes that are free for the folder, or where it would be made."""
+        there = next(folder for folder in (self.directory, *self.directory.parents) if folder.exists())
+        found = os.statvfs(there)
+        return found.f_bavail * found.f_frsize
+
     def tidy(self) -> None:
         """Remove the folders that hold nothing any more."""
         if self.clusters.is_dir() and not os.listdir(self.clusters):
@@ -116,6 +122,7 @@ def survey(place: Place, request: Mapping[str, Any]) -> dict[str, Any]:
         "hostname": socket.gethostname(),
         "cores": cores(),
         "memory": memory(),
+        "disk": place.room(),
         "python": python,
         "distributed": version_of(python, "distributed") if python and request["version"] else None,
         "running": takes,

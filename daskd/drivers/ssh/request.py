@@ -12,8 +12,7 @@ from daskd.model.cluster import Handle
 from daskd.model.spec import WorkerGroupSpec
 
 from . import program
-from .endpoint import Endpoint, Take, take_of
-from .hosts import DEFAULT_PYTHON
+from .endpoint import DEFAULT_PYTHON, Endpoint, Take, take_of
 
 
 def pythons(endpoint: Endpoint, batch: Batch) -> list[str]:

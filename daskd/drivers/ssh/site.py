@@ -44,7 +44,7 @@ from .visits import Cleared, Visits
 
 log = structlog.get_logger(__name__)
 
-OBSERVE_S = 5.0
+OBSERVE_S = 10.0
 SURVEY_S = 20.0
 LAUNCH_S = 30.0
 END_S = 10.0
@@ -52,6 +52,11 @@ LOGS_S = 20.0
 MOST_STRAYS = 10_000
 QUIET_S = 1.0
 """A log that held nothing new is not asked for again so soon."""
+
+NO_SCHEDULER = "the ssh driver runs workers: a scheduler is the local driver's"
+NO_HOSTS = "it names no hosts: give them by the option `hosts`, or in the daemon's configuration (`[drivers.ssh]`)"
+LASTING = frozenset({NO_SCHEDULER, NO_HOSTS})
+"""Why the same request will be refused again."""
 
 _FACTS = TypeAdapter(Facts)
 _LINES = TypeAdapter(list[tuple[tuple[tuple[float, str], ...], str]])
@@ -69,7 +74,7 @@ class SshSite:
     capabilities = Capabilities(
         repeat_safe=True,
         settle_s=10.0,
-        absence_is_end=True,
+        absence_is_end=False,
         poll_min_s=1.0,
         poll_quiet_s=5.0,
         start_s=5.0,
@@ -101,14 +106,12 @@ class SshSite:
         """Ask the hosts what is free there, and spread the members over them."""
         group = batch.group
         if group is None:
-            words = "the ssh driver runs workers: a scheduler is the local driver's"
-            return [handle_of(member.id, batch.cluster, None, Take(), words) for member in batch.members]
+            return [handle_of(member.id, batch.cluster, None, Take(), NO_SCHEDULER) for member in batch.members]
         worker = worker_take(group)
         options = SshOptions.model_validate(group.options)
         found = [room for room, _ in rooms(options, self._settings)]
         if not found:
-            words = "it names no hosts: give them by the option `hosts`, or in the daemon's configuration"
-            return [handle_of(member.id, batch.cluster, None, Take(), words) for member in batch.members]
+            return [handle_of(member.id, batch.cluster, None, Take(), NO_HOSTS) for member in batch.members]
         surveyed_rooms = await self._survey(batch, found)
         nodes = [len(member.workers) for member in batch.members]
         placed = place(nodes, worker, surveyed_rooms, self._loads.by_host())
@@ -148,7 +151,8 @@ class SshSite:
         outcomes: dict[str, Outcome] = {}
         for member, handle in zip(batch.members, handles, strict=True):
             if (endpoint := endpoint_of(handle)) is None:
-                outcomes[handle.id] = Outcome(handle, Result.REFUSED, str(handle.data.get("words", "")))
+                words = str(handle.data.get("words", ""))
+                outcomes[handle.id] = Outcome(handle, Result.REFUSED, words, lasting=words in LASTING)
             elif not batch.address:
                 outcomes[handle.id] = Outcome(handle, Result.REFUSED, "the scheduler has not said where it is yet")
             else:
@@ -181,7 +185,7 @@ class SshSite:
         answer: dict[str, Any] | Trouble = {"missing": True}
         for code in (None, program.runtime().code):
             arguments = launching(batch, endpoint, members, secret, interface, code)
-            answer = (await self._hosts.ask_all("launch", {endpoint: arguments}, LAUNCH_S))[endpoint]
+            answer = (await self._hosts.ask_all("launch", {endpoint: arguments}, LAUNCH_S, patient=True))[endpoint]
             if not isinstance(answer, dict) or "missing" not in answer:
                 return answer
         return Refused("the runtime's code could not be kept there")
@@ -221,7 +225,7 @@ class SshSite:
             if (endpoint := endpoint_of(handle)) is not None:
                 by_host.setdefault(endpoint, {})[handle.id] = str(handle.data["cluster"])
         arguments = {endpoint: {"members": members, "force": force} for endpoint, members in by_host.items()}
-        answers = await self._hosts.ask_all("end", arguments, END_S)
+        answers = await self._hosts.ask_all("end", arguments, END_S, patient=True)
         return [_asked_to_end(handle, answers) for handle in handles]
 
     async def logs(self, handle: Handle, cursor: str, since: float | None) -> AsyncIterator[LogChunk]:
@@ -232,16 +236,16 @@ class SshSite:
         first = cursor == ""
         while True:
             arguments = {"id": handle.id, "cluster": handle.data["cluster"], "cursor": cursor}
-            answer = (await self._hosts.ask_all("logs", {endpoint: arguments}, LOGS_S))[endpoint]
+            answer = (await self._hosts.ask_all("logs", {endpoint: arguments}, LOGS_S, patient=True))[endpoint]
             if not isinstance(answer, dict):
                 if first:
                     words = f"[{endpoint.name} does not give its log now: {answer}]"
                     yield LogChunk(((time.time(), words),), "0:0")
                 return
-            first, chunks = False, _chunks(answer)
+            first, chunks, before = False, _chunks(answer), cursor
             for lines, cursor in chunks:
                 yield LogChunk(tuple(line for line in lines if since is None or line[0] >= since), cursor)
-            if not chunks:
+            if cursor == before:
                 self._hush(handle.id, cursor)
                 return
 
@@ -252,6 +256,10 @@ class SshSite:
 
     def link_path(self, handle: Handle) -> None:
         """There is none: schedulers run elsewhere."""
+        return
+
+    def dashboard_path(self, handle: Handle) -> None:
+        """There is none, either."""
         return
 
     async def unstage(self, cluster: str) -> None:

@@ -11,6 +11,9 @@ from .connection import Down, Refused, Unanswered
 from .endpoint import Take
 from .placement import Room
 
+LEAST_DISK = 64 << 20
+"""Bytes that must be free where code, logs and spilled data go."""
+
 
 @dataclass(frozen=True, slots=True)
 class Surveyed:
@@ -41,6 +44,8 @@ def surveyed(
         words = f"has no Python {' or '.join(asked)}: name one by the option `python`"
     elif not has_distributed and not answer.get("distributed"):
         words = f"has no `distributed` in {python!s:.200}: install it, or name another by the option `python`"
+    elif (disk := answer.get("disk")) is not None and _whole(disk, 0) < LEAST_DISK:
+        words = f"has no room for logs in {room.endpoint.directory}: {_whole(disk, 0) >> 20} MiB are free"
     cores, memory = room.cores or _whole(answer.get("cores"), 1), room.memory or _whole(answer.get("memory"), 0)
     running = answer.get("running")
     takes = running.items() if isinstance(running, dict) else ()

@@ -241,7 +241,9 @@ class ClusterSpec(google.protobuf.message.Message):
     cwd: builtins.str
     """Working directory of scheduler and workers. Empty: the owner's home."""
     dashboard: builtins.bool
-    """Serve Dask's dashboard (on loopback, to whoever can reach it there). Absent: yes."""
+    """Serve Dask's dashboard: through the daemon, with a login, where it is set up for that; else on loopback, to
+    whoever can reach it there. Absent: yes.
+    """
     on_idle: global___IdleAction.ValueType
     """What an idle cluster comes to. Absent: IDLE_ACTION_DELETE."""
     @property
@@ -408,7 +410,7 @@ class WorkerGroupSpec(google.protobuf.message.Message):
     driver: builtins.str
     """The system that launches its workers (see ListDrivers). Empty: the profile's, else "local"."""
     n_workers: builtins.int
-    """How many workers; with an adaptive policy this is where it begins."""
+    """How many workers; with an adaptive policy this is where it begins. Absent: the profile's, else none."""
     nthreads: builtins.int
     """Threads of each worker. 0: one."""
     memory_limit: builtins.str
@@ -462,7 +464,7 @@ class WorkerGroupSpec(google.protobuf.message.Message):
         *,
         name: builtins.str = ...,
         driver: builtins.str = ...,
-        n_workers: builtins.int = ...,
+        n_workers: builtins.int | None = ...,
         nthreads: builtins.int = ...,
         memory_limit: builtins.str = ...,
         workers_per_node: builtins.int = ...,
@@ -479,8 +481,9 @@ class WorkerGroupSpec(google.protobuf.message.Message):
         worker_options: google.protobuf.struct_pb2.Struct | None = ...,
         prologue: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["adaptive", b"adaptive", "death_timeout", b"death_timeout", "options", b"options", "worker_options", b"worker_options"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["adaptive", b"adaptive", "cwd", b"cwd", "death_timeout", b"death_timeout", "driver", b"driver", "environment", b"environment", "local_directory", b"local_directory", "memory_limit", b"memory_limit", "n_workers", b"n_workers", "name", b"name", "nthreads", b"nthreads", "options", b"options", "preload", b"preload", "prologue", b"prologue", "python", b"python", "resources", b"resources", "worker_class", b"worker_class", "worker_options", b"worker_options", "workers_per_node", b"workers_per_node"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_n_workers", b"_n_workers", "adaptive", b"adaptive", "death_timeout", b"death_timeout", "n_workers", b"n_workers", "options", b"options", "worker_options", b"worker_options"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_n_workers", b"_n_workers", "adaptive", b"adaptive", "cwd", b"cwd", "death_timeout", b"death_timeout", "driver", b"driver", "environment", b"environment", "local_directory", b"local_directory", "memory_limit", b"memory_limit", "n_workers", b"n_workers", "name", b"name", "nthreads", b"nthreads", "options", b"options", "preload", b"preload", "prologue", b"prologue", "python", b"python", "resources", b"resources", "worker_class", b"worker_class", "worker_options", b"worker_options", "workers_per_node", b"workers_per_node"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_n_workers", b"_n_workers"]) -> typing.Literal["n_workers"] | None: ...
 
 global___WorkerGroupSpec = WorkerGroupSpec
 
@@ -2040,6 +2043,7 @@ class GetConnectionResponse(google.protobuf.message.Message):
     tls_client_key: builtins.str
     """Its key, PEM."""
     dashboard_link: builtins.str
+    """URL of Dask's dashboard. Where the daemon serves it (`/clusters/UID/...`) a login comes first: CreateDashboardLink."""
     @property
     def versions(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
         """Versions at the scheduler, by package."""
@@ -2205,3 +2209,44 @@ class UnshareClusterResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["cluster", b"cluster"]) -> None: ...
 
 global___UnshareClusterResponse = UnshareClusterResponse
+
+@typing.final
+class CreateDashboardLinkRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Name, owner/name or uid."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+global___CreateDashboardLinkRequest = CreateDashboardLinkRequest
+
+@typing.final
+class CreateDashboardLinkResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LINK_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    link: builtins.str
+    """Where a browser sees the dashboard. With an expire time whoever opens it first is logged in as the caller, for this
+    cluster's dashboard alone: never to be logged.
+    """
+    @property
+    def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Until when the link can be opened, once. Absent: it needs no login, and is good as long as the cluster runs."""
+
+    def __init__(
+        self,
+        *,
+        link: builtins.str = ...,
+        expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["expire_time", b"expire_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["expire_time", b"expire_time", "link", b"link"]) -> None: ...
+
+global___CreateDashboardLinkResponse = CreateDashboardLinkResponse

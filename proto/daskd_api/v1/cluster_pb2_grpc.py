@@ -110,6 +110,11 @@ class ClusterServiceStub(object):
                 request_serializer=daskd__api_dot_v1_dot_cluster__pb2.UnshareClusterRequest.SerializeToString,
                 response_deserializer=daskd__api_dot_v1_dot_cluster__pb2.UnshareClusterResponse.FromString,
                 )
+        self.CreateDashboardLink = channel.unary_unary(
+                '/daskd_api.v1.ClusterService/CreateDashboardLink',
+                request_serializer=daskd__api_dot_v1_dot_cluster__pb2.CreateDashboardLinkRequest.SerializeToString,
+                response_deserializer=daskd__api_dot_v1_dot_cluster__pb2.CreateDashboardLinkResponse.FromString,
+                )
 
 
 class ClusterServiceServicer(object):
@@ -153,7 +158,7 @@ class ClusterServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def AddWorkerGroup(self, request, context):
-        """Adds a worker group. A repeat with the same group is harmless; ALREADY_EXISTS (GROUP_EXISTS) when there is another of
+        """Adds a worker group; the caller must have the right to connect, too, since it names programs. A repeat with the same group is harmless; ALREADY_EXISTS (GROUP_EXISTS) when there is another of
         that name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -249,6 +254,13 @@ class ClusterServiceServicer(object):
 
     def UnshareCluster(self, request, context):
         """Shares it no more. What a client of theirs holds of its certificates stays good until the cluster ends.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateDashboardLink(self, request, context):
+        """Makes a link that opens a cluster's dashboard in a browser, once and soon.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -351,6 +363,11 @@ def add_ClusterServiceServicer_to_server(servicer, server):
                     servicer.UnshareCluster,
                     request_deserializer=daskd__api_dot_v1_dot_cluster__pb2.UnshareClusterRequest.FromString,
                     response_serializer=daskd__api_dot_v1_dot_cluster__pb2.UnshareClusterResponse.SerializeToString,
+            ),
+            'CreateDashboardLink': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateDashboardLink,
+                    request_deserializer=daskd__api_dot_v1_dot_cluster__pb2.CreateDashboardLinkRequest.FromString,
+                    response_serializer=daskd__api_dot_v1_dot_cluster__pb2.CreateDashboardLinkResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -683,5 +700,22 @@ class ClusterService(object):
         return grpc.experimental.unary_unary(request, target, '/daskd_api.v1.ClusterService/UnshareCluster',
             daskd__api_dot_v1_dot_cluster__pb2.UnshareClusterRequest.SerializeToString,
             daskd__api_dot_v1_dot_cluster__pb2.UnshareClusterResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def CreateDashboardLink(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/daskd_api.v1.ClusterService/CreateDashboardLink',
+            daskd__api_dot_v1_dot_cluster__pb2.CreateDashboardLinkRequest.SerializeToString,
+            daskd__api_dot_v1_dot_cluster__pb2.CreateDashboardLinkResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)

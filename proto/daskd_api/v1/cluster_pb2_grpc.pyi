@@ -66,7 +66,7 @@ class ClusterServiceStub:
         daskd_api.v1.cluster_pb2.AddWorkerGroupRequest,
         daskd_api.v1.cluster_pb2.AddWorkerGroupResponse,
     ]
-    """Adds a worker group. A repeat with the same group is harmless; ALREADY_EXISTS (GROUP_EXISTS) when there is another of
+    """Adds a worker group; the caller must have the right to connect, too, since it names programs. A repeat with the same group is harmless; ALREADY_EXISTS (GROUP_EXISTS) when there is another of
     that name.
     """
 
@@ -154,6 +154,12 @@ class ClusterServiceStub:
     ]
     """Shares it no more. What a client of theirs holds of its certificates stays good until the cluster ends."""
 
+    CreateDashboardLink: grpc.UnaryUnaryMultiCallable[
+        daskd_api.v1.cluster_pb2.CreateDashboardLinkRequest,
+        daskd_api.v1.cluster_pb2.CreateDashboardLinkResponse,
+    ]
+    """Makes a link that opens a cluster's dashboard in a browser, once and soon."""
+
 class ClusterServiceAsyncStub:
     """Clusters."""
 
@@ -193,7 +199,7 @@ class ClusterServiceAsyncStub:
         daskd_api.v1.cluster_pb2.AddWorkerGroupRequest,
         daskd_api.v1.cluster_pb2.AddWorkerGroupResponse,
     ]
-    """Adds a worker group. A repeat with the same group is harmless; ALREADY_EXISTS (GROUP_EXISTS) when there is another of
+    """Adds a worker group; the caller must have the right to connect, too, since it names programs. A repeat with the same group is harmless; ALREADY_EXISTS (GROUP_EXISTS) when there is another of
     that name.
     """
 
@@ -281,6 +287,12 @@ class ClusterServiceAsyncStub:
     ]
     """Shares it no more. What a client of theirs holds of its certificates stays good until the cluster ends."""
 
+    CreateDashboardLink: grpc.aio.UnaryUnaryMultiCallable[
+        daskd_api.v1.cluster_pb2.CreateDashboardLinkRequest,
+        daskd_api.v1.cluster_pb2.CreateDashboardLinkResponse,
+    ]
+    """Makes a link that opens a cluster's dashboard in a browser, once and soon."""
+
 class ClusterServiceServicer(metaclass=abc.ABCMeta):
     """Clusters."""
 
@@ -332,7 +344,7 @@ class ClusterServiceServicer(metaclass=abc.ABCMeta):
         request: daskd_api.v1.cluster_pb2.AddWorkerGroupRequest,
         context: _ServicerContext,
     ) -> typing.Union[daskd_api.v1.cluster_pb2.AddWorkerGroupResponse, collections.abc.Awaitable[daskd_api.v1.cluster_pb2.AddWorkerGroupResponse]]:
-        """Adds a worker group. A repeat with the same group is harmless; ALREADY_EXISTS (GROUP_EXISTS) when there is another of
+        """Adds a worker group; the caller must have the right to connect, too, since it names programs. A repeat with the same group is harmless; ALREADY_EXISTS (GROUP_EXISTS) when there is another of
         that name.
         """
 
@@ -445,5 +457,13 @@ class ClusterServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[daskd_api.v1.cluster_pb2.UnshareClusterResponse, collections.abc.Awaitable[daskd_api.v1.cluster_pb2.UnshareClusterResponse]]:
         """Shares it no more. What a client of theirs holds of its certificates stays good until the cluster ends."""
+
+    @abc.abstractmethod
+    def CreateDashboardLink(
+        self,
+        request: daskd_api.v1.cluster_pb2.CreateDashboardLinkRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[daskd_api.v1.cluster_pb2.CreateDashboardLinkResponse, collections.abc.Awaitable[daskd_api.v1.cluster_pb2.CreateDashboardLinkResponse]]:
+        """Makes a link that opens a cluster's dashboard in a browser, once and soon."""
 
 def add_ClusterServiceServicer_to_server(servicer: ClusterServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -71,6 +71,11 @@ def until(condition: Callable[[], object], what: str, timeout: float = 60.0) -> 
         time.sleep(0.1)
 
 
+def keys(folder: Path) -> list[str]:
+    """Private keys below a folder, of which parts may be removed just now."""
+    return [f"{where}/{name}" for where, _, names in os.walk(folder) for name in names if name.endswith(".key")]
+
+
 def free_ports(n: int) -> list[int]:
     """Ports of this machine that nobody has now."""
     with ExitStack() as held:
@@ -88,9 +93,12 @@ class Slurm:
     ----------
     folder
         All its files.
+    wrap
+        What its daemons' command lines are made of, such as `in_reach` where jobs of other users shall run.
     """
 
     folder: Path
+    wrap: Callable[[Sequence[str]], list[str]] = list
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -129,9 +137,9 @@ class Slurm:
         self._run("slurmctld", "-D", "-i")
 
     def stop_controller(self) -> None:
-        """End it as a crash does."""
+        """End it as for a restart: it saves what it knows, where a crash would cost it the youngest jobs."""
         process = self.running.pop("slurmctld")
-        process.kill()
+        process.terminate()
         process.wait(60)
 
     @contextmanager
@@ -147,7 +155,7 @@ class Slurm:
     def _run(self, program: str, *arguments: str, name: str = "") -> None:
         with (self.folder / "log" / f"{name or program}.out").open("ab") as log:
             self.running[name or program] = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", program, *arguments],
+                self.wrap(["setpriv", "--pdeathsig", "KILL", program, *arguments]),
                 env={**os.environ, "SLURM_CONF": str(self.conf)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -222,7 +230,7 @@ class Slurm:
 
 
 @contextmanager
-def slurm(nodes: int = 2) -> Iterator[Slurm]:
+def slurm(nodes: int = 2, wrap: Callable[[Sequence[str]], list[str]] = list) -> Iterator[Slurm]:
     """A Slurm with so many nodes; all of it is gone afterwards.
 
     Raises
@@ -235,7 +243,7 @@ def slurm(nodes: int = 2) -> Iterator[Slurm]:
         raise Unavailable(f"it needs root and {', '.join(PROGRAMS)}")
     folder = Path(tempfile.mkdtemp(prefix="dks-", dir="/tmp"))
     folder.chmod(0o755)
-    made = Slurm(folder)
+    made = Slurm(folder, wrap)
     try:
         made.start(nodes)
         yield made

@@ -15,9 +15,9 @@ from daskd_client.types import AdaptivePolicy, Cluster, ClusterSpec, Phase, Work
 from tests.daemon_process import DaemonProcess, daemon_process, until
 from tests.spine.killed_daemon import asked_through_death, eventually, start_armed
 
-from .lab import CORES_OF_NODE, PARTITION, Slurm, Unavailable, slurm
+from .lab import CORES_OF_NODE, PARTITION, Slurm, Unavailable, keys, slurm
 
-pytestmark = pytest.mark.systems
+pytestmark = [pytest.mark.systems, pytest.mark.timeout(600)]
 
 NODES = 2
 LIVING = ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED")
@@ -146,7 +146,7 @@ def test_a_cluster_lives_through_everything(daemon: DaemonProcess, system: Slurm
     cluster.shutdown()
     until(lambda: not system.jobs(*LIVING), "no job is left")
     until(lambda: not system.processes(), "nothing runs any more")
-    until(lambda: not list((daemon.folder / "shared").rglob("*.key")), "no key is left")
+    until(lambda: not keys(daemon.folder / "shared"), "no key is left")
 
 
 @pytest.mark.parametrize(("point", "adopted"), [("launch.intended:2", False), ("launch.launched:2", True)])
@@ -196,6 +196,33 @@ async def test_a_job_that_somebody_cancels_is_replaced(daemon: DaemonProcess, sy
         assert len(now) == 2
         assert first[0] not in now
         assert first[1] in now
+
+
+async def test_a_job_that_runs_out_of_time_is_replaced(daemon: DaemonProcess, system: Slurm) -> None:
+    """The end of its walltime is told as that, is no failure, and brings another job."""
+    async with AsyncDaskd(daemon.address) as daskd:
+        await daskd.create("sim", spec(1, walltime="00:01:00"))
+        await comes_to(daskd, has(1), "it runs")
+        await eventually(until_told(daskd, "WORKER_LOST", "TIMEOUT"), "its end is told", SLOW)
+        await comes_to(daskd, has(1), "another one has joined")
+        assert (await daskd.get("sim")).groups[0].message == ""
+
+
+async def test_a_job_on_a_node_that_failed_is_replaced(daemon: DaemonProcess, system: Slurm) -> None:
+    """A node that is set down takes its jobs along: they are told as lost with it, and run again elsewhere."""
+    async with AsyncDaskd(daemon.address) as daskd:
+        await daskd.create("sim", spec(1))
+        await comes_to(daskd, has(1), "it runs")
+        [job] = system.jobs("RUNNING")
+        node = system.ask("squeue", "-h", "-r", "-j", job, "-o", "%B").strip()
+        system.ask("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+        try:
+            await eventually(until_told(daskd, "WORKER_LOST", "NODE_FAIL"), "its loss is told", SLOW)
+            await comes_to(daskd, has(1), "another one has joined")
+            assert job not in system.jobs("RUNNING")
+        finally:
+            # one that answers has come back by itself
+            system.ask("scontrol", "update", f"nodename={node}", "state=resume", check=False)
 
 
 async def test_a_controller_that_is_away_ends_nothing(daemon: DaemonProcess, system: Slurm) -> None:
@@ -271,6 +298,24 @@ async def test_what_can_never_run_fails_with_slurms_words(daemon: DaemonProcess,
 
         await eventually(has_failed, "it has failed", 90)
         assert "partition" in (await daskd.get(refused.uid)).message.lower()
+
+
+async def test_want_of_room_is_no_failure(daemon: DaemonProcess, system: Slurm) -> None:
+    """However often a partition takes nothing now, its cluster has not failed, and runs once there is room."""
+    system.ask("scontrol", "update", f"partitionname={PARTITION}", "state=drain")
+    try:
+        async with AsyncDaskd(daemon.address) as daskd:
+            await daskd.create("sim", spec(1))
+
+            async def is_refused_often() -> bool:
+                return (await told(daskd, "LAUNCH_REFUSED")).count("Required partition not available") > 5
+
+            await eventually(is_refused_often, "it was refused more often than a failing cluster", SLOW)
+            assert (await daskd.get("sim")).phase is Phase.RUNNING
+            system.ask("scontrol", "update", f"partitionname={PARTITION}", "state=up")
+            await comes_to(daskd, has(1), "it runs", SLOW)
+    finally:
+        system.ask("scontrol", "update", f"partitionname={PARTITION}", "state=up")
 
 
 async def test_what_a_job_prints_before_its_node_is_in_the_log(daemon: DaemonProcess, system: Slurm) -> None:

@@ -122,6 +122,11 @@ class Machine:
     def _listens(self) -> bool:
         return b"Server listening" in (self.folder / "sshd.log").read_bytes().rpartition(b"--- off\n")[2]
 
+    @property
+    def logins(self) -> int:
+        """How often somebody has logged in."""
+        return (self.folder / "sshd.log").read_text().count("Accepted publickey")
+
     def switch_off(self) -> None:
         """End all that runs on it, at once."""
         if self.process is None:

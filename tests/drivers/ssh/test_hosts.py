@@ -47,15 +47,17 @@ async def test_a_new_daemon_finds_by_the_handles_alone_what_runs(rig: Rig) -> No
     assert {one.end.cause for one in seen.values() if one.end} == {Cause.EXITED}
 
 
-async def test_a_broken_connection_is_made_anew(rig: Rig) -> None:
-    """Killing the login's sshd breaks the connection and nothing else."""
+async def test_a_host_has_one_connection_that_is_made_anew_when_it_broke(rig: Rig) -> None:
+    """Whatever is asked goes over one connection; killing the login's sshd breaks that and nothing else."""
     site = await rig.open()
     host = rig.machines.hosts[0]
     handles = await rig.bench.launch(site, rig.bench.batch(1, rig.group(rig.options(host))))
     await all_in(site, handles, State.RUNNING)
+    assert host.logins == 1
     for pid in host.processes(of="sshd: root"):
         kill(pid)
     await all_in(site, handles, State.RUNNING)
+    assert host.logins == 2
 
 
 async def test_a_host_that_is_cut_off_is_unknown_and_keeps_no_other_waiting(rig: Rig) -> None:
@@ -135,3 +137,21 @@ async def test_what_a_host_that_was_down_still_has_is_removed_when_it_is_back(ri
     host.start()
     await rig.open()
     await until(lambda: not rig.left(), "nothing is left")
+
+
+async def test_a_launch_that_was_given_up_does_not_arrive_later(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A launch that a pulled cable held up is unsure; what was under way went with its connection."""
+    monkeypatch.setattr("daskd.drivers.ssh.site.LAUNCH_S", 2.0)
+    site = await rig.open()
+    host = rig.machines.hosts[0]
+    batch = rig.bench.batch(1, rig.group(rig.options(host)))
+    await site.stage(rig.bench.payload)
+    handles = await site.prepare(batch)
+    host.pull_cable()
+    [outcome] = await site.launch(batch, handles)
+    assert outcome.result is Result.UNSURE
+    host.mend_cable()
+    await observed(site, handles, lambda seen: seen[handles[0].id].state is not State.UNKNOWN, "the host answers")
+    await all_in(site, handles, State.ENDED)
+    assert not host.processes(of="supervisor.py")
+    assert host.logins == 2

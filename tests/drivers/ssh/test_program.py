@@ -72,7 +72,7 @@ def test_an_answer_that_broke_off_is_none(place: dict[str, Any], cut: int) -> No
         program.decode(output[:cut], NONCE)
 
 
-@pytest.mark.parametrize("text", [b"[]", b"{}", b"{", b"[" * 100_000, b'"answer"'])
+@pytest.mark.parametrize("text", [b"[]", b"{}", b"{", b"[" * 100_000, b'"answer"', b'{"answer": 1}'])
 def test_an_answer_that_says_something_else_is_none(text: bytes) -> None:
     """A host may write what it likes, and is believed nothing that is not an answer."""
     with pytest.raises(program.Unreadable):
