@@ -5,7 +5,7 @@ from __future__ import annotations
 from daskd.drivers.protocol import Observation, Wait
 from daskd.model.cluster import Cause, End, Held, Instance, Record, Role, State
 
-from . import clock, failures, phase, unseen
+from . import clock, failures, phase, rotation, unseen
 from .ledger import Ledger
 from .link import FactEvent, HubState, HubWorker
 from .view import View
@@ -41,13 +41,15 @@ def absorb(view: View, now: float) -> Ledger:
             if end is not None:
                 ends.append((instance, seen, end))
     # what the hub said it said before the end of anything that the listing shows as ended
-    if is_heard and view.hub.state is not None and _scheduler(ledger) is not None:
-        _hub(ledger, view, view.hub.state, now)
+    scheduler = _scheduler(ledger)
+    if is_heard and view.hub.state is not None and scheduler is not None:
+        _hub(ledger, view, scheduler, view.hub.state, now)
     for instance, seen, end in sorted(ends, key=lambda item: item[0].role is not Role.SCHEDULER):
         _ended(ledger, view, instance, seen, end, now)
     unseen.give_up(ledger, view, now)
     _silence(ledger, view, now)
     _count(ledger, view, now)
+    rotation.mark(ledger, view, now)
     _drop_removed(ledger)
     phase.settle(ledger, view, now)
     return ledger
@@ -105,6 +107,10 @@ def _alive(ledger: Ledger, instance: Instance, seen: Observation, now: float) ->
     started = instance.started
     if seen.state is State.RUNNING and started is None:
         started = now if seen.started is None else min(seen.started, now)
+    expected_end, rotating = rotation.expected_end(instance.expected_end, seen.expected_end), instance.rotating
+    if seen.state is State.QUEUED:
+        # its system has put it back into the line, to begin anew
+        expected_end = rotating = None
     # of what was asked to end, the driver's word why it did not stands until there is another
     words = seen.words or (instance.words if instance.stopping is not None else "")
     ledger.edit_instance(
@@ -114,6 +120,8 @@ def _alive(ledger: Ledger, instance: Instance, seen: Observation, now: float) ->
         pid=seen.pid or instance.pid,
         words=words,
         started=started,
+        expected_end=expected_end,
+        rotating=rotating,
     )
 
 
@@ -158,9 +166,7 @@ def _ended(ledger: Ledger, view: View, instance: Instance, seen: Observation, en
         failures.node_ended(ledger, view, ended, seen, now)
 
 
-def _hub(ledger: Ledger, view: View, state: HubState, now: float) -> None:
-    scheduler = _scheduler(ledger)
-    assert scheduler is not None
+def _hub(ledger: Ledger, view: View, scheduler: Instance, state: HubState, now: float) -> None:
     known = ledger.cluster
     if scheduler.joined is None:
         scheduler = ledger.edit_instance(scheduler.id, joined=now)

@@ -14,11 +14,12 @@ from daskd.crashpoints import reached
 from daskd.drivers.protocol import Batch, Member, Outcome, Payload, Result
 from daskd.measures import MEASURES
 from daskd.model.cluster import Cause, Cluster, End, Handle, Instance, Record, Role, State
+from daskd.model.event import NewEvent
 from daskd.model.names import new_instance_id
 from daskd.model.spec import WorkerGroupSpec
 from daskd.security.vault import Vault
 
-from . import failures
+from . import failures, rotation
 from .cluster_sites import HOME, drivers_of
 from .ledger import Ledger
 from .link import LinkError
@@ -226,7 +227,8 @@ class Acts:
         if hub is None or hub.view.state is None:
             return
         try:
-            answers = await hub.link.fence(list(ids))
+            lost = [key for key in ids if self._is_given_up(key) and self._of.instances[key].joined is not None]
+            answers = await hub.link.fence(list(ids), lost)
         except LinkError as error:
             log.info("the fence was not answered; asked again", trouble=error.words)
             return
@@ -251,13 +253,14 @@ class Acts:
         chosen = [self._of.instances[key] for key in action.ids if key in self._of.instances]
         fresh = [dataclasses.replace(i, retiring=now) for i in chosen if i.retiring is None]
         if fresh:
-            await self._of.commit(instances=fresh)
+            await self._of.commit(instances=fresh, events=_late(fresh, now) if action.is_late else ())
         reached("retire.intended")
         for instance in chosen:
             self._of.asked[instance.id] = now
         names = [name for instance in chosen for name in instance.workers]
         try:
-            answers = await hub.link.retire(names, self._of.settings.drain, action.if_idle_rev)
+            drain = rotation.drain_bound(chosen, self._of.settings.drain, now)
+            answers = await hub.link.retire(names, drain, action.if_idle_rev)
         except LinkError as error:
             log.info("the retirement was not answered; asked again", trouble=error.words)
             return
@@ -347,6 +350,10 @@ class Acts:
                 failures.count_failure(ledger, instance.group, f"{what}: {words}", now)
                 failures.give_up_if_hopeless(ledger, instance.group, bound=self._of.settings.max_launch_failures)
         await self._of.settle(before, ledger)
+
+
+def _late(nodes: Sequence[Instance], now: float) -> list[NewEvent]:
+    return [NewEvent(type="ROTATION_LATE", message=rotation.late_words(nodes, now), facts=rotation.facts(nodes))]
 
 
 def _worker_names(group: WorkerGroupSpec, ordinal: int) -> tuple[str, ...]:

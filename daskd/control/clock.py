@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from .backoff import MOST
 from .ledger import Ledger
 
-_TIMES = ("created", "launched", "joined", "retiring", "stopping")
+_TIMES = ("created", "launched", "joined", "retiring", "stopping", "rotating")
+
+
+def is_over(times: Mapping[str, float], key: str, wait: float, now: float) -> bool:
+    """Whether a wait that began then is over; one that began after now was begun before the clock was set back."""
+    then = times.get(key)
+    return then is None or not 0 <= now - then < wait
 
 
 def set_back(ledger: Ledger, now: float) -> None:

@@ -62,6 +62,7 @@ def _reasons(
         if status.desired:
             yield "its workers are launched once the scheduler is up"
         return
+    yield from _rotating(nodes, now)
     yield from _staying(view, nodes)
 
 
@@ -86,6 +87,20 @@ def _set_by(name: str, history: Sequence[Event]) -> Event | None:
         if event.type == "CREATED" or (event.facts.get("group") == name and event.type != "ADAPTED_TO"):
             return event
     return None
+
+
+def _rotating(nodes: Sequence[Instance], now: float) -> Iterator[str]:
+    """Workers that others take the place of, for their time is nearly over: there may be more than are wanted."""
+    ends = [
+        (node.expected_end, name)
+        for node in nodes
+        if node.rotating is not None and node.expected_end is not None and node.stopping is None
+        for name in node.workers
+    ]
+    if ends:
+        end, name = min(ends)
+        more = f" and {len(ends) - 1} more" if len(ends) > 1 else ""
+        yield f"the walltime of {name}{more} is nearly over, in {seconds(max(0.0, end - now))}: others take their place"
 
 
 def _staying(view: View, nodes: Iterable[Instance]) -> Iterator[str]:

@@ -159,7 +159,11 @@ def _retired(ledger: Ledger, ended: Instance, names: str) -> None:
     end = ended.end
     is_clean = end is not None and end.cause is Cause.EXITED and not end.code
     if is_clean or ended.stopping is not None:
-        ledger.tell("WORKER_RETIRED", f"{names} retired", workers=names, instance=ended.id)
+        if ended.rotating is not None:
+            words = f"{names} retired before its time was over: others have its work and its data"
+            ledger.tell("ROTATED", words, workers=names, instance=ended.id)
+        else:
+            ledger.tell("WORKER_RETIRED", f"{names} retired", workers=names, instance=ended.id)
         return
     words = f"{names} ended before its data had moved: {describe(ended)}"
     ledger.tell("WORKER_LOST", words, workers=names, instance=ended.id)

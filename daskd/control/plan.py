@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from daskd.drivers.protocol import Wait
-from daskd.model.adaptive import Instance as Candidate
-from daskd.model.adaptive import InstanceState, WorkerRow
 from daskd.model.cluster import Instance, Record, State
 from daskd.model.spec import WorkerGroupSpec
 
+from . import rotation
 from .adaptive import choose_victims
-from .link import HubWorker
+from .candidates import candidate, rows
+from .clock import is_over
 from .view import View
 
 JOIN_PATIENCE = 30.0
@@ -55,10 +55,14 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Retire:
-    """Begin, or go on with, the retirement of all workers of these instances."""
+    """Begin, or go on with, the retirement of all workers of these instances.
+
+    `is_late`: their time is nearly over, and no others have come yet.
+    """
 
     ids: tuple[str, ...]
     if_idle_rev: int | None = None
+    is_late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,16 +134,10 @@ def _forced(view: View, now: float) -> Iterable[Action]:
         for instance in _alive(view.instances)
         if instance.stopping is not None
         and now - instance.stopping >= bound
-        and _is_over(view.forced, instance.id, FORCE_EVERY, now)
+        and is_over(view.forced, instance.id, FORCE_EVERY, now)
     )
     if late:
         yield Terminate(late, force=True)
-
-
-def _is_over(times: Mapping[str, float], key: str, wait: float, now: float) -> bool:
-    """Whether a wait that began then is over; one that began after now was begun before the clock was set back."""
-    then = times.get(key)
-    return then is None or not 0 <= now - then < wait
 
 
 def _ending(view: View, now: float) -> Iterable[Action]:
@@ -189,20 +187,32 @@ def _group(view: View, spec: WorkerGroupSpec, chosen: Chosen, now: float) -> Ite
     for key, words in overdue.items():
         yield Terminate((key,), fault=words)
     need = -(-group.desired // spec.workers_per_node)
-    if len(active) < need:
+    yield from _rotating(view, [node for node in active if node.id not in overdue], need, now)
+    # whose time is nearly over is as good as gone: what is launched in its place is no surplus
+    lasting = [node for node in active if node.rotating is None]
+    if len(lasting) < need:
         if group.retry_at is None or now >= group.retry_at:
-            yield LaunchNodes(spec.name, need - len(active))
+            yield LaunchNodes(spec.name, need - len(lasting))
         return
-    rest = [node for node in active if node.id not in overdue and node.record is not Record.ABANDONED]
+    rest = [node for node in lasting if node.id not in overdue and node.record is not Record.ABANDONED]
     # while the scheduler is not heard, nobody knows who holds what: a node with data would pass for one that waits
     if len(rest) > need and view.hears:
         yield from _shrink(view, spec, rest, chosen, len(rest) - need, now)
 
 
+def _rotating(view: View, nodes: list[Instance], need: int, now: float) -> Iterable[Action]:
+    """Who hands over to a successor; on the word of a scheduler that answers, who knows who has come."""
+    if not view.hears:
+        return
+    unwilling = {node.id for node in nodes if not is_over(view.refused, node.id, ASK_EVERY, now)}
+    for each in rotation.handovers(nodes, view, need, unwilling, now):
+        yield Retire(each.ids, is_late=each.is_late)
+
+
 def _shrink(
     view: View, spec: WorkerGroupSpec, nodes: list[Instance], chosen: Chosen, most: int, now: float
 ) -> Iterable[Action]:
-    willing = [node for node in nodes if _is_over(view.refused, node.id, REFUSED_FOR, now)]
+    willing = [node for node in nodes if is_over(view.refused, node.id, REFUSED_FOR, now)]
     if spec.name in chosen.groups or view.cluster.group(spec.name).adaptive is not None:
         # another may have set what is desired since the policy chose: never more than are too many
         here = {node.id for node in willing}
@@ -229,7 +239,7 @@ def _retiring(view: View, nodes: list[Instance], now: float) -> Iterable[Action]
         if node.retiring is None or node.stopping is not None:
             continue
         if any(name in view.hub_workers for name in node.workers):
-            if _is_over(view.asked, node.id, ASK_EVERY, now):
+            if is_over(view.asked, node.id, ASK_EVERY, now):
                 again.append(node.id)
         elif view.hub.heard is not None and node.retiring < view.hub.heard <= now:
             done.append(node.id)
@@ -274,48 +284,11 @@ def _hopeless(view: View, active: list[Instance], now: float) -> dict[str, str]:
     }
 
 
-def candidate(node: Instance, view: View) -> Candidate:
-    """A node as the adaptive policy sees it."""
-    if node.retiring or node.stopping:
-        state = InstanceState.ENDING
-    elif any(name in view.hub_workers for name in node.workers):
-        state = InstanceState.RUNNING
-    else:
-        # a node whose workers are all gone is being mended, and holds nothing
-        state = InstanceState.PENDING
-    return Candidate(
-        id=node.id,
-        group=node.group,
-        state=state,
-        launched=node.launched or node.created,
-        started=node.joined,
-        workers=node.workers,
-    )
-
-
-def rows(view: View) -> list[WorkerRow]:
-    """The hub's workers as far as the state, rather than a snapshot, tells of them."""
-    return [row(worker) for worker in view.hub_workers.values()]
-
-
-def row(worker: HubWorker) -> WorkerRow:
-    """One of them."""
-    return WorkerRow(
-        name=worker.name,
-        instance=worker.instance,
-        status=worker.status,
-        processing=worker.processing,
-        nbytes=worker.managed,
-        unique=worker.managed,
-        limit=worker.memory_limit,
-    )
-
-
 def _again(view: View, now: float) -> float:
     waits = [group.retry_at - now for group in view.cluster.groups if group.retry_at and group.retry_at > now]
     if view.scheduler is None:
         waits.append(_restart_at(view) - now)
-    if any(node.joined is None or node.retiring or node.stopping for node in view.nodes):
+    if any(node.joined is None or node.retiring or node.stopping or node.rotating for node in view.nodes):
         waits.append(1.0)
     if view.scheduler is not None and view.scheduler.joined is None:
         waits.append(1.0)

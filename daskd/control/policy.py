@@ -11,8 +11,9 @@ from daskd.model.cluster import Group as Status
 from daskd.model.spec import AdaptivePolicy, WorkerGroupSpec
 
 from .adaptive import decide, is_stale, place
+from .candidates import candidate
 from .ledger import Ledger
-from .plan import Chosen, candidate
+from .plan import Chosen
 from .settings import Settings
 from .view import View
 
@@ -51,11 +52,14 @@ class Pace:
     settle: float = 0.0
 
 
-def pace_of(cluster: Cluster, settings: Settings) -> Pace:
-    """The shortest interval that a group asks for; without an adaptive group seldom, to see what nobody can run."""
+def pace_of(cluster: Cluster, settings: Settings, *, has_ends: bool = False) -> Pace:
+    """The shortest interval that a group asks for; without an adaptive group seldom, to see what nobody can run.
+
+    Where nodes have an end (`has_ends`), what they hold and run says how long before it they must go.
+    """
     policies = [group.adaptive.policy for group in cluster.groups if group.adaptive and not group.removing]
     if not policies:
-        return Pace(LOOK_AGAIN if cluster.unplaceable else LOOK, pause=0.2, settle=2.0)
+        return Pace(LOOK_AGAIN if cluster.unplaceable or has_ends else LOOK, pause=0.2, settle=2.0)
     interval = min(policy.interval or settings.adaptive.interval for policy in policies)
     return Pace(interval, min(interval, 0.2))
 
@@ -155,6 +159,7 @@ def apply(
     if any(news) or (beat and snapshot is not None and snapshot.more_work):
         ledger.edit(adaptive_memory=decision.memory.to_json())
     chosen = [decision.groups[name] for name in adaptive]
+    _mark(ledger, chosen, now)
     drain = tuple(key for each in chosen for key in each.drain)
     return (
         Chosen(
@@ -166,6 +171,14 @@ def apply(
         ),
         decision,
     )
+
+
+def _mark(ledger: Ledger, chosen: Sequence[words.GroupDecision], now: float) -> None:
+    """Record whose time is nearly over: it counts for nothing any more, now and after a restart."""
+    living = {node.id: node for node in ledger.instances if node.state is not State.ENDED}
+    for key in (key for each in chosen for key in each.leaving):
+        if key in living and living[key].rotating is None:
+            ledger.edit_instance(key, rotating=now)
 
 
 def look(

@@ -176,7 +176,9 @@ class Reconciler:
             self.hub = Hub(Link(path, cluster.owner_uid, self.uid, scheduler.id), self.wake)
         if self.hub is not None:
             wanted = not cluster.stop and self.hub.view.state is not None
-            self.hub.want_snapshots(policy.pace_of(cluster, self.settings) if wanted else None)
+            has_ends = any(instance.expected_end is not None for instance in self.instances.values())
+            pace = policy.pace_of(cluster, self.settings, has_ends=has_ends)
+            self.hub.want_snapshots(pace if wanted else None)
 
     async def _view(self, cluster: Cluster) -> View:
         seen, listings = self.sites.observed()
@@ -196,12 +198,17 @@ class Reconciler:
             refused=self.refused,
             forced=self.forced,
             asked=self.asked,
+            snapshot=self.hub.snapshot if self.hub is not None else None,
         )
 
     def _after(self, view: View, cluster: Cluster) -> View:
         """What a pass saw, when its record has been persisted."""
         return dataclasses.replace(
-            self.sight(cluster), observations=view.observations, listings=view.listings, hub=view.hub
+            self.sight(cluster),
+            observations=view.observations,
+            listings=view.listings,
+            hub=view.hub,
+            snapshot=view.snapshot,
         )
 
     def sight(self, cluster: Cluster) -> View:
@@ -214,6 +221,7 @@ class Reconciler:
             refused=self.refused,
             forced=self.forced,
             asked=self.asked,
+            snapshot=self.hub.snapshot if self.hub is not None else None,
         )
 
     def _adapts(self, cluster: Cluster) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from daskd.drivers.protocol import Observation
+from daskd.model.adaptive import Snapshot
 from daskd.model.cluster import Cluster, Instance, Role
 
 from .link import HubState, HubWorker
@@ -71,6 +72,8 @@ class View:
         The last lines of the logs of instances that ended, by id.
     refused, forced, asked
         When a retirement was last refused, an end last forced, a retirement last asked for, by instance id.
+    snapshot
+        The scheduler's facts, where they are asked for.
     """
 
     cluster: Cluster
@@ -83,6 +86,7 @@ class View:
     refused: Mapping[str, float] = field(default_factory=dict)
     forced: Mapping[str, float] = field(default_factory=dict)
     asked: Mapping[str, float] = field(default_factory=dict)
+    snapshot: Snapshot | None = None
 
     def listing(self, instance: Instance) -> Listing:
         """The last listing of the instance's driver."""

@@ -44,6 +44,7 @@ class Reason(enum.Enum):
     UP_MINIMUM = "up-minimum"
     UP_INITIAL = "up-initial"
     UP_MEMORY = "up-memory"
+    UP_SUCCESSOR = "up-successor"
     FILL_IN = "fill-in"
     AT_MAXIMUM = "at-maximum"
     DOWN = "down"
@@ -319,7 +320,10 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Instance:
-    """An instance of a group. Times in unix seconds; ``workers`` are the names it runs or will run."""
+    """An instance of a group. Times in unix seconds; ``workers`` are the names it runs or will run.
+
+    ``rotating``: an earlier decision said that it is leaving, for its end is near.
+    """
 
     id: str
     group: str
@@ -328,6 +332,7 @@ class Instance:
     started: float | None = None
     expected_end: float | None = None
     workers: tuple[str, ...] = ()
+    rotating: bool = False
 
 
 @dataclass(frozen=True)
@@ -415,6 +420,8 @@ class GroupDecision:
         Ids of pending instances to end, and of running ones to drain and retire.
     reason, code
         Why, in words and as a stable name.
+    leaving
+        Ids of instances that end before long: they count for nothing any more, and go once others have come.
     """
 
     target: int
@@ -423,6 +430,7 @@ class GroupDecision:
     drain: tuple[str, ...] = ()
     reason: str = ""
     code: Reason = Reason.STEADY
+    leaving: tuple[str, ...] = ()
 
     @property
     def news(self) -> tuple[int, Reason]:

@@ -132,6 +132,10 @@ class Instance:
         What the system says of it.
     started
         When its system began to run it, unix seconds: jobs may wait long after their launch.
+    expected_end
+        When its system will end it, unix seconds; None: not that is known.
+    rotating
+        Since when another is to take its place, for its time is nearly over; None: it is not.
     unknown_since
         Since when its system can say nothing of it, unix seconds; None: it can.
     """
@@ -156,6 +160,8 @@ class Instance:
     pid: int | None = None
     words: str = ""
     started: float | None = None
+    expected_end: float | None = None
+    rotating: float | None = None
     unknown_since: float | None = None
 
 

@@ -193,7 +193,9 @@ class Fence(LinkHandler):
 
     def post(self) -> None:
         """Fence what has not joined."""
-        self.answer({"ids": self.hub.roster.fence(names(self.body(), "ids"))})
+        body = self.body()
+        lost = names(body, "lost") if "lost" in body else []
+        self.answer({"ids": self.hub.fence(names(body, "ids"), lost)})
 
 
 class Held(LinkHandler):

@@ -150,19 +150,30 @@ class Roster:
             self._differs(node)
         return {"result": "ok", "words": ""}
 
-    def fence(self, ids: Iterable[str]) -> dict[str, str]:
+    def fence(self, ids: Iterable[str], lost: Iterable[str] = (), present: Iterable[str] = ()) -> dict[str, str]:
         """Refuse nodes of these instances from now on.
+
+        Parameters
+        ----------
+        lost : iterable of str
+            Those of the ids that joined once and were given up: fenced, unless a worker of theirs is there.
+        present : iterable of str
+            Names of the workers that are there.
 
         Returns
         -------
         dict
-            For each id "fenced", or "joined": it is not fenced, a node of it has already joined.
+            For each id "fenced", or "joined": it is not fenced, a node of it has joined.
         """
+        here = {node.instance for name in present if (node := self._by_worker.get(name)) is not None}
+        gone = set(lost) - here
         answer = {}
         for instance in ids:
-            if instance in self._highest:
+            if instance in self._highest and instance not in gone:
                 answer[instance] = "joined"
                 continue
+            if self._highest.pop(instance, None) is not None:
+                self._drop([node for node in self._nodes.values() if node.instance == instance])
             self._fenced[instance] = None
             answer[instance] = "fenced"
         while len(self._fenced) > _REMEMBERED:

@@ -131,6 +131,10 @@ class Hub:
         """Return who this is and what it runs on; ``pid`` is added by the link."""
         return {"protocol": 1, **self.identity, "started": self.started, "versions": dict(own_versions())}
 
+    def fence(self, ids: list[str], lost: list[str]) -> dict[str, str]:
+        """Refuse nodes of these instances; see :meth:`Roster.fence`."""
+        return self.roster.fence(ids, lost, [str(ws.name) for ws in self.scheduler.workers.values()])
+
     def state_document(self) -> dict[str, Any]:
         """Return the state now."""
         present = [str(ws.name) for ws in self.scheduler.workers.values()]

@@ -20,6 +20,7 @@ from daskd.model.adaptive import (
     Billing,
     ClassRow,
     Group,
+    GroupDecision,
     Instance,
     InstanceState,
     Memory,
@@ -50,7 +51,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Scenario:
-    """A load and the system it falls on."""
+    """A load and the system it falls on, which ends instances after ``walltime`` seconds if it is given."""
 
     name: str
     tasks: Sequence[Task]
@@ -59,6 +60,7 @@ class Scenario:
     known: dict[str, float] = field(default_factory=dict)
     until: float = 7200.0
     stop_when_done: bool = True
+    walltime: float | None = None
 
 
 @dataclass(eq=False)
@@ -73,6 +75,8 @@ class Running:
     tasks: dict[Task, float] = field(default_factory=dict)
     nbytes: int = 0
     idle_since: float = 0.0
+    ends: float | None = None
+    leaving: bool = False
 
     @property
     def free(self) -> int:
@@ -91,6 +95,7 @@ class Outcome:
     started: int = 0
     cancelled: int = 0
     recomputed: int = 0
+    lost: int = 0
     flaps: int = 0
     last_action: float = 0.0
     final: int = 0
@@ -197,6 +202,9 @@ class Simulation:
     def _started(self, item: Running) -> None:
         if item.id in self.instances:
             item.started = item.idle_since = self.now
+            if self.scenario.walltime is not None:
+                item.ends = self.now + self.scenario.walltime
+                self._at(item.ends, lambda: self._over(item))
             self.starts.append(self.now - item.launched)
             self._dispatch()
 
@@ -253,16 +261,27 @@ class Simulation:
             item.nbytes = 0
             self._at(self.now + seconds, lambda: self._leave_if_empty(item))
         else:
+            self.outcome.lost += item.nbytes
             self._end(item)
 
     def _cut_off(self) -> None:
         """Tasks that outlast their worker's drain run again elsewhere."""
         for item in list(self.instances.values()):
-            if item.draining is not None and self.now - item.draining > 60.0:
+            if item.draining is not None and not item.leaving and self.now - item.draining > 60.0:
                 self.outcome.recomputed += len(item.tasks)
                 self.queue.extendleft(item.tasks)
                 item.tasks.clear()
                 self._leave_if_empty(item)
+
+    def _over(self, item: Running) -> None:
+        """Its time is over: what runs begins anew elsewhere, and what it holds is lost."""
+        if item.id in self.instances:
+            self.outcome.recomputed += len(item.tasks)
+            self.outcome.lost += item.nbytes
+            self.queue.extendleft(item.tasks)
+            item.tasks.clear()
+            self._end(item)
+            self._dispatch()
 
     def _end(self, item: Running) -> None:
         self._bill(item)
@@ -303,7 +322,18 @@ class Ours:
         self.memory = decided.memory
         got = decided.groups[group.name]
         self.codes.append(got.code.value)
-        return Orders(got.launch, got.cancel, got.drain)
+        return Orders(got.launch, got.cancel, [*got.drain, *_succeeded(sim, got)])
+
+
+def _succeeded(sim: Simulation, got: GroupDecision) -> list[str]:
+    """Who leaves now, as the daemon has it: when as many as are wanted have come, or there is no more time."""
+    present = [item for item in sim.instances.values() if item.draining is None]
+    for item in present:
+        item.leaving = item.leaving or item.id in got.leaving
+    here = sum(item.started is not None and not item.leaving for item in present) - len(got.drain)
+    is_full = here * sim.scenario.group.workers_per_instance >= got.target
+    leaving = [item for item in present if item.leaving and item.ends is not None]
+    return [item.id for item in leaving if is_full or (item.ends or 0.0) - sim.now <= 30.0]
 
 
 def _instances(sim: Simulation) -> list[Instance]:
@@ -319,6 +349,8 @@ def _instances(sim: Simulation) -> list[Instance]:
             state(item),
             EPOCH + item.launched,
             None if item.started is None else EPOCH + item.started,
+            None if item.ends is None else EPOCH + item.ends,
+            rotating=item.leaving,
         )
         for item in sim.instances.values()
     ]

@@ -20,7 +20,8 @@ SETTINGS = Settings(max_launch_failures=10_000, max_scheduler_restarts=10_000)
 
 @dataclass
 class Process:
-    """What was launched under an id. `born` counts the ticks that it lives, `end` says how it ended."""
+    """What was launched under an id. `born` counts the ticks that it lives (below 0: it waits in a queue), `end` says
+    how it ended."""
 
     role: Role
     scheduler: str
@@ -34,7 +35,13 @@ class Process:
 
 
 class World:
-    """The system and the scheduler, with the record of a daemon that looks once a tick and does what it decides."""
+    """The system and the scheduler, with the record of a daemon that looks once a tick and does what it decides.
+
+    Attributes
+    ----------
+    queue, walltime
+        Ticks that a node waits before it runs, and may run.
+    """
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
@@ -48,6 +55,8 @@ class World:
         self.refused: dict[str, float] = {}
         self.forced: dict[str, float] = {}
         self.refusals = 0
+        self.queue = 0
+        self.walltime: int | None = None
         self._hub: HubView = HubView()
         self._launched = 0
 
@@ -106,6 +115,8 @@ class World:
                 process.end = End(Cause.EXITED, code=85)
             elif process.leaving:
                 process.end = End(Cause.EXITED, code=0)
+            elif process.role is Role.NODE and self.walltime is not None and process.born > self.walltime:
+                process.end = End(Cause.TIME_LIMIT, words="its time is over")
             elif process.role is Role.NODE and not process.joined and process.born >= 2:
                 if key in self.fenced:
                     process.end = End(Cause.EXITED, code=83)
@@ -118,7 +129,13 @@ class World:
             return Observation(handle(key), State.ENDED, end=end)
         if process.end is not None:
             return Observation(handle(key), State.ENDED, end=process.end)
-        return Observation(handle(key), State.RUNNING if process.born >= 1 else State.STARTING, pid=1)
+        if process.born < 0:
+            return Observation(handle(key), State.QUEUED)
+        over = None
+        if self.walltime is not None and process.role is Role.NODE and process.born >= 1:
+            over = self.now + self.walltime - process.born
+        what = State.RUNNING if process.born >= 1 else State.STARTING
+        return Observation(handle(key), what, pid=1, expected_end=over)
 
     def _listen(self) -> HubView:
         key = next(
@@ -167,7 +184,8 @@ class World:
         if self.does_crash and self._launched % 2:
             return
         ours = next((i.id for i in self.instances.values() if i.role is Role.SCHEDULER), "")
-        self.processes[like.id] = Process(like.role, ours, like.workers)
+        born = -self.queue if like.role is Role.NODE else 0
+        self.processes[like.id] = Process(like.role, ours, like.workers, born)
         if not self.does_crash:
             self._put(replace(intent, record=Record.ACCEPTED, launched=self.now, state=State.STARTING))
 

@@ -117,6 +117,37 @@ def test_jobs_of_several_workers_come_and_go_whole() -> None:
     assert (outcome.cancelled, outcome.recomputed) == (0, 0)
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("each", [1, 4])
+def test_work_of_an_hour_runs_over_jobs_of_five_minutes(each: int, seed: int) -> None:
+    """Nothing is cut off by the walltime, no result is lost, and no more jobs are started than lives need."""
+    tasks = burst(3000, 20.0, nbytes=20_000_000, held=3600.0)
+    load = on("batch", "walltime", tasks, group={"maximum": 20, "workers_per_instance": each}, walltime=300.0)
+    outcome = run(load, seed=seed)
+    assert outcome.finished is not None
+    assert (outcome.recomputed, outcome.lost) == (0, 0)
+    assert outcome.finished < 1.35 * 3000 * 20.0 / 20
+    lives = outcome.finished / (300 / 2)
+    assert outcome.started <= 20 / each * (lives + 1)
+
+
+def test_results_are_held_over_jobs_of_five_minutes() -> None:
+    """With nothing left to compute, successors are started for the results alone, and only as many as they fill."""
+    tasks = burst(20, 5.0, nbytes=10**9, held=7200.0)
+    load = on("batch", "held", tasks, walltime=300.0, until=3000.0, stop_when_done=False)
+    outcome = run(load)
+    assert (outcome.recomputed, outcome.lost) == (0, 0)
+    assert outcome.final <= 20
+
+
+def test_jobs_that_end_and_are_not_needed_are_not_succeeded() -> None:
+    """A lull neither keeps nor starts anything for the sake of rotation."""
+    load = on("batch", "lull", burst(200, 5.0), walltime=300.0, until=1500.0, stop_when_done=False)
+    outcome, endless = run(load), run(replace(load, walltime=None))
+    assert outcome.final == 0
+    assert outcome.started == endless.started
+
+
 def test_initial_workers_are_there_when_work_comes() -> None:
     """With an initial count the first task waits for nothing."""
     outcome = run(on("machine", "initial", burst(400, 2.0, at=400.0), group={"initial": 20}))

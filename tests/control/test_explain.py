@@ -168,6 +168,13 @@ def test_what_retires_ends_or_refuses_is_told() -> None:
     assert "n2-0 was asked to retire and stays: 1 actors live on it" in got.reasons
 
 
+def test_whose_walltime_is_nearly_over_is_told() -> None:
+    """Why there are more workers than are wanted: the next to end, and how many there are of its kind."""
+    over = [node(n, expected_end=NOW + 40 + n, rotating=NOW - 30) for n in (1, 0)]
+    got = group_of(view(cluster(desired=2), [scheduler(), *over, *nodes(2, first=2)]))
+    assert "the walltime of n0-0 and 1 more is nearly over, in 40 s: others take their place" in got.reasons
+
+
 def test_a_group_that_is_removed_aims_at_nothing() -> None:
     """Who removes a group is asked for no other reason."""
     of = cluster(groups=(Group("default", desired=2, removing=True),))

@@ -185,6 +185,19 @@ def test_a_node_is_listed_until_its_own_workers_retired():
     assert roster.fence(["i-1"]) == {"i-1": "joined"}
 
 
+def test_a_lost_node_is_fenced_unless_a_worker_of_it_is_there():
+    """One that joined and was given up never joins again; one whose worker is back is well."""
+    roster = Roster(lambda: None, lambda node: None)
+    node = {"incarnation": 0, "group": "g", "host": "h", "pid": 1}
+    roster.join(instance="i-1", workers=["a-0"], **node)
+    roster.join(instance="i-2", workers=["a-1"], **node)
+    asked = ["i-1", "i-2"]
+    assert roster.fence(asked, lost=asked, present=["a-1"]) == {"i-1": "fenced", "i-2": "joined"}
+    assert roster.instance_of("a-0") is None
+    assert roster.join(instance="i-1", workers=["a-0"], **node)["result"] == "fenced"
+    assert roster.join(instance="i-2", workers=["a-1"], **node)["result"] == "ok"
+
+
 async def test_held_work_over_the_link():
     """held lists what a lost client left, discard lets it go."""
     async with a_cluster(1) as hub, linked(hub) as call:

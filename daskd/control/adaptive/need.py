@@ -48,6 +48,8 @@ def floor(standing: Standing, *, initial: bool, more_work: bool) -> tuple[int, R
         least.append((group.whole(group.initial), Reason.UP_INITIAL))
     if more_work:
         least.append((group.whole(_for_data(standing)), Reason.UP_MEMORY))
+    if any(row.unique for row in standing.leaving_rows):
+        least.append((group.whole(_to_take_over(standing)), Reason.UP_SUCCESSOR))
     return max(least, key=lambda item: item[0])
 
 
@@ -61,10 +63,16 @@ def _for_data(standing: Standing) -> int:
     return min(math.ceil(held / (policy.memory_aim * each)), 2 * standing.present) if each else 0
 
 
+def _to_take_over(standing: Standing) -> int:
+    """Workers that can hold what those who leave hold alone, too; at most one for each of them."""
+    leaving = len(standing.leaving) * standing.group.workers_per_instance
+    return min(held_by_data(standing), standing.present + leaving)
+
+
 def held_by_data(standing: Standing) -> int:
     """Workers that the data in a group's memory needs."""
     held = standing.nbytes
-    each = max((row.limit for rows in standing.rows.values() for row in rows), default=0)
+    each = max((row.limit for row in standing.all_rows), default=0)
     if not held:
         return 0
     return math.ceil(held / (standing.policy.memory_aim * each)) if each else 1
@@ -143,7 +151,8 @@ def _guess(standing: Standing) -> int:
     """Workers that work of which nothing is known may have: two, twice what runs, or what the guess pays."""
     billed = billed_start(standing.group, standing.start)
     paid = standing.group.ceiling if billed <= 0 else math.floor(standing.policy.guess / billed)
-    return max(GUESS_AT_LEAST, 2 * standing.supply, paid)
+    replaced = len(standing.leaving) * standing.group.workers_per_instance
+    return max(GUESS_AT_LEAST, 2 * standing.supply, standing.supply + replaced, paid)
 
 
 def _launch(item: Served, standing: Standing, demand: Demand, short: int, room: int) -> Launch:

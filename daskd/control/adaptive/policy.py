@@ -55,9 +55,10 @@ def decide(
     A decision for each group whose count is not fixed. It is a function of the arguments alone: there is no
     clock and no chance in it, and nothing given is changed.
     """
-    standings = stand_all(groups, instances, snapshot, now)
+    is_heard = snapshot is not None and not is_stale(snapshot, groups, now)
+    standings = stand_all(groups, instances, snapshot if is_heard else None, now)
     adaptive = {name: standing for name, standing in standings.items() if not standing.group.fixed}
-    if snapshot is None or is_stale(snapshot, groups, now):
+    if snapshot is None or not is_heard:
         last = memory.last_word if snapshot is None else snapshot.received
         return _without_word(adaptive, replace(memory, last_word=last), now)
     served, unplaceable = place(snapshot, groups, instances)
@@ -77,9 +78,8 @@ def decide(
     decisions: dict[str, GroupDecision] = {}
     after: dict[str, GroupMemory] = {}
     for name, standing in adaptive.items():
-        decisions[name], after[name] = _decide_group(
-            tick, standing, past[name], started[name], keep[name], floors[name][0]
-        )
+        decided, after[name] = _decide_group(tick, standing, past[name], started[name], keep[name], floors[name][0])
+        decisions[name] = replace(decided, leaving=tuple(item.id for item in standing.leaving))
     return Decision(decisions, unplaceable, Memory(loads, after, snapshot.received))
 
 

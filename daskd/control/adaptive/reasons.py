@@ -17,6 +17,9 @@ def up(standing: Standing, launch: Launch, workers: int) -> str:
     """Why workers are started: the launch that asked for the most of them."""
     have = standing.have
     head = f"up {have} to {have + workers}"
+    if standing.leaving:
+        leaving = len(standing.leaving) * standing.group.workers_per_instance
+        head += f", {leaving} more end before long"
     if launch.instead_of:
         return f"{workers} more on `{standing.group.name}`: `{launch.instead_of}` {_hindrance(launch)}"
     takes = f"a worker takes {seconds(standing.start)} to start ({_known_from(standing)})"
@@ -24,6 +27,7 @@ def up(standing: Standing, launch: Launch, workers: int) -> str:
         Reason.UP_MINIMUM: f"{head}: the minimum is {standing.group.minimum}",
         Reason.UP_INITIAL: f"{head}: {standing.group.initial} to begin with",
         Reason.UP_MEMORY: f"{head}: {size(standing.nbytes)} held and more work to come",
+        Reason.UP_SUCCESSOR: f"{head}: {size(sum(row.unique for row in standing.leaving_rows))} move from them",
         Reason.UP_GUESS: f"{head} (a guess): none of the {_tasks(launch)} was measured yet",
         Reason.UP_STEADY: f"{head}: a steady stream keeps the others busy; {takes}",
     }.get(launch.code, f"{head}: {_tasks(launch)}, {launch.work:,.0f} s of work, {takes}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 
+from daskd.control.adaptive.ending import is_leaving
 from daskd.control.adaptive.estimate import arrival, horizon, start_time
 from daskd.control.adaptive.supply import Bin, awaited, fresh
 from daskd.model.adaptive import Group, Instance, InstanceState, Policy, Snapshot, WorkerRow
@@ -21,11 +22,13 @@ class Standing:
     start, horizon
         Seconds that a start takes, and of work that a new worker must be worth.
     running, pending
-        Instances that are not ending; the pending ones oldest first.
+        Instances that are not ending, nor before long; the pending ones oldest first.
     rows
         The scheduler's rows of each running instance's workers.
     ages
         Seconds since each pending instance was launched.
+    leaving, leaving_rows
+        Instances that end before long, and the rows of their workers: they supply nothing, and their data moves.
     """
 
     group: Group
@@ -35,6 +38,8 @@ class Standing:
     pending: tuple[Instance, ...]
     rows: dict[str, tuple[WorkerRow, ...]]
     ages: tuple[float, ...]
+    leaving: tuple[Instance, ...] = ()
+    leaving_rows: tuple[WorkerRow, ...] = ()
 
     @property
     def policy(self) -> Policy:
@@ -78,8 +83,13 @@ class Standing:
 
     @cached_property
     def nbytes(self) -> int:
-        """Bytes that the workers hold for tasks."""
-        return sum(row.nbytes for rows in self.rows.values() for row in rows)
+        """Bytes that the workers hold for tasks, those included that come to them from who leaves."""
+        return sum(row.nbytes for row in self.all_rows)
+
+    @cached_property
+    def all_rows(self) -> tuple[WorkerRow, ...]:
+        """The rows of all workers that hold anything, those that leave included."""
+        return (*(row for rows in self.rows.values() for row in rows), *self.leaving_rows)
 
     def supplied_by(self, instance: Instance) -> int:
         """Workers of a running instance that take tasks.
@@ -120,11 +130,12 @@ def stand_all(
     for row in snapshot.workers if snapshot else ():
         if row.instance is not None:
             by_instance.setdefault(row.instance, []).append(row)
-    return {group.name: stand(group, by_group.get(group.name, ()), by_instance, now) for group in groups}
+    said = by_instance if snapshot else None
+    return {group.name: stand(group, by_group.get(group.name, ()), said, now) for group in groups}
 
 
 def stand(
-    group: Group, instances: Sequence[Instance], by_instance: Mapping[str, Sequence[WorkerRow]], now: float
+    group: Group, instances: Sequence[Instance], by_instance: Mapping[str, Sequence[WorkerRow]] | None, now: float
 ) -> Standing:
     """How a group stands.
 
@@ -133,19 +144,29 @@ def stand(
     instances
         The group's.
     by_instance
-        The scheduler's rows of the whole cluster, by instance id.
+        The scheduler's rows of the whole cluster, by instance id; None: it has said nothing.
     """
-    running = tuple(item for item in instances if item.state is InstanceState.RUNNING)
-    waiting = (item for item in instances if item.state is InstanceState.PENDING)
+    own = [item for item in instances if item.state is not InstanceState.ENDING]
+    waiting = (item for item in own if item.state is InstanceState.PENDING and not item.rotating)
     pending = tuple(sorted(waiting, key=lambda item: (item.launched, item.id)))
     ages = [max(0.0, now - item.launched) for item in pending]
     start = start_time(group, ages)
+    rows = {item.id: tuple((by_instance or {}).get(item.id, ())) for item in own}
+    # of a fixed count, and without the scheduler's word, nothing new is decided: who was leaving still is
+    decides = by_instance is not None and not group.fixed
+    leaving = tuple(
+        item for item in own if item.rotating or (decides and is_leaving(item, rows[item.id], start, group.policy, now))
+    )
+    gone = {item.id for item in leaving}
+    running = tuple(item for item in own if item.state is InstanceState.RUNNING and item.id not in gone)
     return Standing(
         group=group,
         start=start,
         horizon=horizon(group.policy, start),
         running=running,
         pending=pending,
-        rows={item.id: tuple(by_instance.get(item.id, ())) for item in running},
+        rows={item.id: rows[item.id] for item in running},
         ages=tuple(ages),
+        leaving=leaving,
+        leaving_rows=tuple(row for item in leaving for row in rows[item.id]),
     )

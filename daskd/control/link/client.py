@@ -146,9 +146,12 @@ class Link:
         answer: Retirement = await self._call("POST", "/v1/retire", Retirement, body)
         return answer.workers
 
-    async def fence(self, ids: Sequence[str]) -> dict[str, str]:
-        """Refuse nodes of those instances from now on: "fenced", or "joined" where one has already joined."""
-        answer: Fenced = await self._call("POST", "/v1/fence", Fenced, {"ids": list(ids)})
+    async def fence(self, ids: Sequence[str], lost: Sequence[str] = ()) -> dict[str, str]:
+        """Refuse nodes of those instances from now on: "fenced", or "joined" where one has already joined.
+
+        Those in `lost` joined once and were given up: they are fenced unless a worker of theirs is there.
+        """
+        answer: Fenced = await self._call("POST", "/v1/fence", Fenced, {"ids": list(ids), "lost": list(lost)})
         return answer.ids
 
     async def held(self) -> HeldDocument:

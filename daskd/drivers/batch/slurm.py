@@ -200,7 +200,7 @@ def _past_row(line: str) -> Row | None:
         word=fields[1].split(" ")[0],  # "CANCELLED by 1000"
         reason="",
         codes=code,
-        host=fields[3],
+        host="" if fields[3] == "None assigned" else fields[3],
         times=(None, None),
     )
 

@@ -224,7 +224,7 @@ def test_the_header_holds_what_was_asked_for() -> None:
     )
     lines = PBS.directives(group, options)
     assert lines == [
-        "#PBS -S /bin/sh",
+        "#PBS -S /bin/bash",
         "#PBS -q main",
         "#PBS -A p1",
         "#PBS -l select=1:ncpus=4:mem=2048mb",
