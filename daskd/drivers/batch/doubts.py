@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 LISTINGS = 3
 SECONDS = 60.0
+WITHOUT_MEMORY_S = 600.0
+"""Who remembers may be away for weeks: after so long it takes no word of theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Doubts:
             self._of.pop(key, None)
 
     def is_settled(self, key: str, now: float) -> bool:
-        """Whether it was in doubt for three listings over a minute, one of them deep."""
+        """Whether it was in doubt for three listings over a minute, one of them deep, or over ten minutes."""
         doubt = self._of.get(key)
-        return doubt is not None and doubt.listings >= LISTINGS and doubt.deep and now - doubt.since >= SECONDS
+        if doubt is None or doubt.listings < LISTINGS:
+            return False
+        return now - doubt.since >= (SECONDS if doubt.deep else WITHOUT_MEMORY_S)

@@ -93,7 +93,7 @@ class BatchOptions(_Frozen):
         description="The folder for logs and for what the nodes need, which login and compute nodes share: ~/.daskd.",
     )
     shebang: Annotated[Text, AfterValidator(_shebang)] = Field(
-        default="#!/bin/sh", description="The first line of the script: a POSIX shell."
+        default="#!/bin/bash", description="The first line of the script: a POSIX shell."
     )
 
     def cores_of(self, group: WorkerGroupSpec) -> int:

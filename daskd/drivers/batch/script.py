@@ -56,7 +56,7 @@ def body_of(
     candidates = " ".join(shlex.quote(python) for python in pythons(batch, group))
     lines = [
         f"cd {shlex.quote(cwd)} 2>/dev/null || cd || cd /" if cwd else "cd || cd /",
-        *group.prologue,
+        *_before(batch, group),
         f"for daskd_python in {candidates}; do",
         '    command -v "$daskd_python" >/dev/null 2>&1 && break',
         "done",
@@ -70,6 +70,15 @@ def body_of(
         "",
     ]
     return "\n".join(lines)
+
+
+def _before(batch: Batch, group: WorkerGroupSpec) -> list[str]:
+    """The prologue, as the local driver runs one: after /etc/profile, which knows `module`, and what was asked for."""
+    if not group.prologue:
+        return []
+    asked = sorted((batch.spec.environment | group.environment).items())
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in asked]
+    return ["[ -r /etc/profile ] && . /etc/profile", *exports, *group.prologue]
 
 
 def request_of(
@@ -90,7 +99,8 @@ def request_of(
         "code": payload.text_of(runtime.code),
         "secret": secret,
         "cwd": group.cwd or batch.spec.cwd,
-        "environment": batch.spec.environment | group.environment,
+        # what a prologue makes of them stands
+        "environment": {} if group.prologue else batch.spec.environment | group.environment,
         "import_path": list(batch.spec.import_path),
         "launch": {
             "version": 1,

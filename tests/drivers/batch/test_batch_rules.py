@@ -32,7 +32,7 @@ def row(index: int = 0, state: State = State.RUNNING, end: End | None = None, na
 
 
 def test_what_a_listing_lacks_is_in_doubt_for_three_listings_over_a_minute() -> None:
-    """Neither many listings within a minute nor few over an hour nor any without a deep one settle it."""
+    """Neither many listings within a minute nor few over an hour settle it, nor minutes of shallow ones."""
     doubts = Doubts()
     for n in range(10):
         doubts.listed({"a"}, 100.0 + n, deep=True)
@@ -43,9 +43,10 @@ def test_what_a_listing_lacks_is_in_doubt_for_three_listings_over_a_minute() -> 
     doubts.listed({"a"}, 5000.0, deep=True)
     assert not doubts.is_settled("a", 5000.0)
     doubts = Doubts()
-    for n in range(10):
+    for n in range(9):
         doubts.listed({"a"}, 100.0 + 60 * n, deep=False)
-    assert not doubts.is_settled("a", 1000.0)
+    assert not doubts.is_settled("a", 699.0)
+    assert doubts.is_settled("a", 700.0), "whoever would remember is away for good"
 
 
 def test_what_is_listed_again_was_never_in_doubt() -> None:

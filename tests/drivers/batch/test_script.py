@@ -80,16 +80,16 @@ def test_what_a_job_writes_is_its_users_alone(tmp_path: Path) -> None:
 
 
 def test_the_prologue_makes_the_environment(tmp_path: Path) -> None:
-    """What lines of the prologue export reaches the workers, the request's own variables go before, and cwd holds."""
+    """Lines of the prologue see the request's own variables, in its folder; what they export reaches the workers."""
     folder = tmp_path / "c1"
     text = script(
         folder,
         spec={"cwd": str(tmp_path), "environment": {"MINE": "request"}, "import_path": ("/lib/ann",)},
-        prologue=("export MODULE=loaded MINE=prologue", "pwd > seen"),
+        prologue=("export MODULE=loaded-$MINE", "pwd > seen"),
     )
     run(text)
     launch = document(folder, MEMBERS[0], "launch.json")
-    assert (launch["env"]["MODULE"], launch["env"]["MINE"]) == ("loaded", "request")
+    assert (launch["env"]["MODULE"], launch["env"]["MINE"]) == ("loaded-request", "request")
     assert launch["env"]["PYTHONPATH"].split(":") == [str(folder / "runtime"), "/lib/ann"]
     assert launch["cwd"] == str(tmp_path)
     assert (tmp_path / "seen").read_text().strip() == str(tmp_path)

@@ -17,7 +17,7 @@ from tests.spine.killed_daemon import asked_through_death, eventually, start_arm
 
 from .lab import CORES_OF_NODE, PARTITION, Slurm, Unavailable, keys, slurm
 
-pytestmark = pytest.mark.systems
+pytestmark = [pytest.mark.systems, pytest.mark.timeout(600)]
 
 NODES = 2
 LIVING = ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED")

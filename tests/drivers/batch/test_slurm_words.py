@@ -207,6 +207,14 @@ def test_accounting_tells_of_ends() -> None:
     assert causes == {0: Cause.EXITED, 1: Cause.CANCELLED}
 
 
+def test_accounting_is_asked_in_words_that_old_releases_know() -> None:
+    """Slurm 22.05's sacct expands arrays unasked, and knows no option for it; times are relative, hence of no zone."""
+    command = SLURM.history(["dabcdefghijklm", "dabcdefghijkln"], 90.0)
+    assert command[0] == "sacct"
+    assert "--array" not in command
+    assert {"--name=dabcdefghijklm,dabcdefghijkln", "--starttime=now-3minutes"} <= set(command)
+
+
 def test_a_site_without_accounting_remembers_nothing() -> None:
     """That accounting is switched off is an answer; that it failed is none."""
     assert SLURM.remembered(Done(1, "", "Slurm accounting storage is disabled")) == []
