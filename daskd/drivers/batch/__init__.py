@@ -1,5 +1,7 @@
 """Nodes as jobs of a batch system: one core, and a module for what differs from system to system."""
 
+from .pbs_driver import PbsDriver, TorqueDriver
+from .sge_driver import SgeDriver
 from .slurm_driver import SlurmDriver
 
-__all__ = ["SlurmDriver"]
+__all__ = ["PbsDriver", "SgeDriver", "SlurmDriver", "TorqueDriver"]

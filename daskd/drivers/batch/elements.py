@@ -96,15 +96,16 @@ def observed(handle: Handle, row: Row, record: Mapping[str, object] | None, now:
     record
         The documents `end` and `report`.
     """
+    runs = row.state is State.RUNNING
     seen = Observation(
         handle,
         row.state,
         row.words,
         row.end,
         host=row.host,
-        started=now - row.used if row.state is State.RUNNING and row.used is not None else None,
+        started=(row.started if row.used is None else now - row.used) if runs else None,
         wait=row.wait,
-        expected_end=now + row.left if row.state is State.RUNNING and row.left is not None else None,
+        expected_end=(row.over if row.left is None else now + row.left) if runs else None,
     )
     if row.state is not State.ENDED or row.end is None:
         return seen

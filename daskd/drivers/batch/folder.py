@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..local import logs
-from ..local.files import ClusterFiles, read_document
+from ..local.files import ClusterFiles, read_document, write_private
 
 MOST_LOG_CHUNKS = 4
 _BLOCK = 256 * 1024
@@ -46,6 +46,12 @@ def make(request: Mapping[str, Any]) -> dict[str, Any]:
         files.folder.chmod(0o700)
     except OSError as error:
         raise Refusal(f"{files.folder} can't be made: {error.strerror}: {mend}") from error
+    return {}
+
+
+def put(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a file that its owner alone can read, whole or not at all."""
+    write_private(Path(request["path"]), request["text"].encode())
     return {}
 
 
@@ -90,9 +96,11 @@ def _printed(path: Path, offset: int) -> tuple[list[tuple[float, str]], int]:
 
 
 def unstage(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Remove a cluster's keys and code; logs and end records stay."""
+    """Remove a cluster's keys and code, with the scripts that carry them; logs and end records stay."""
     files = ClusterFiles(Path(request["folder"]))
     files.unstage()
+    for script in files.folder.glob("jobs/*.sh"):
+        script.unlink(missing_ok=True)
     for folder in files.folder.glob("instances/*"):
         for name in ("spec.json", "launch.json"):  # they hold the request's environment
             (folder / name).unlink(missing_ok=True)
@@ -111,6 +119,7 @@ def forget(request: Mapping[str, Any]) -> dict[str, Any]:
 
 VERBS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "make": make,
+    "put": put,
     "records": records,
     "read_log": read_log,
     "unstage": unstage,

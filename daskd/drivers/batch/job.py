@@ -14,6 +14,7 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import socket
 import struct
 import sys
@@ -132,6 +133,13 @@ def exit_code(folder: Path) -> int:
     return code if isinstance(code, int) else EXIT_FAILED
 
 
+def heed_notices() -> None:
+    """Take what batch systems send before the end as TERM: SGE's and OAR's notice is USR2, that of a pause USR1."""
+    signal.signal(signal.SIGUSR2, lambda _number, _frame: os.kill(os.getpid(), signal.SIGTERM))
+    # a handler, for what is ignored would be so in the workers, too
+    signal.signal(signal.SIGUSR1, lambda _number, _frame: None)
+
+
 def main(request: Mapping[str, Any]) -> None:
     """Run the instance of this job to its end; the first argument is its index in the batch."""
     member = request["members"][int(sys.argv[1])]
@@ -148,5 +156,6 @@ def main(request: Mapping[str, Any]) -> None:
     from daskd_runtime import supervisor  # type: ignore[import-not-found]
 
     # the very process that the system started: what it signals or ends is the supervisor
+    heed_notices()
     code = supervisor.run(str(folder), -1)
     sys.exit(code or exit_code(folder))

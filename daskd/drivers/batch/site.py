@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import shlex
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from daskd.drivers.protocol import (
 from daskd.model.cluster import Cause, End, Handle, State
 from daskd.model.identity import Identity
 from daskd.model.names import new_instance_id
+from daskd.model.spec import WorkerGroupSpec
 
 from . import elements
 from .doubts import Doubts
@@ -46,6 +49,9 @@ START_S = 10.0
 SETTLE_S = 30.0
 MOST_NAMES = 200
 """More are named in several commands, for a command line is bounded."""
+
+ASK_AGAIN_S = 30.0
+"""A job that was asked to end is not asked again sooner."""
 
 QUIET_S = 1.0
 """A log that held nothing new is not looked at again sooner."""
@@ -93,6 +99,7 @@ class BatchSite:
         self._doubts = Doubts()
         self._steady = Steady()
         self._cancelled: set[Element] = set()
+        self._told_to_end: dict[Element, float] = {}
         self._quiet: dict[tuple[str, str], float] = {}
 
     def _root(self, options: BatchOptions) -> str:
@@ -123,7 +130,7 @@ class BatchSite:
         handles, now, most = [], time.time(), self._settings.array_max
         for first in range(0, len(batch.members), most):
             name = prefix + new_instance_id(self._where.state_id)
-            for index, member in enumerate(batch.members[first : first + most]):
+            for index, member in enumerate(batch.members[first : first + most], self._system.first_index):
                 element = (name, index)
                 handles.append(elements.handle_of(self._system.name, member.id, element, batch.cluster, folder, now))
         return handles
@@ -157,7 +164,10 @@ class BatchSite:
         return ""
 
     async def _submit(self, batch: Batch, name: str, handles: Sequence[Handle]) -> list[Outcome]:
-        script = await asyncio.to_thread(self._script, batch, handles)
+        try:
+            script = await self._script(batch, name, handles)
+        except (Refusal, OSError) as error:
+            return [Outcome(handle, Result.REFUSED, str(error)) for handle in handles]
         if len(script) > MOST_BYTES:
             words = f"its script has {len(script)} bytes, and at most {MOST_BYTES} are taken: set fewer variables"
             return [Outcome(handle, Result.REFUSED, words, lasting=True) for handle in handles]
@@ -177,10 +187,21 @@ class BatchSite:
             return [Outcome(handle, Result.REFUSED, answer.words, answer.lasting, full) for handle in handles]
         return [Outcome(handle, Result.UNSURE, done.words) for handle in handles]
 
-    def _script(self, batch: Batch, handles: Sequence[Handle]) -> bytes:
+    async def _script(self, batch: Batch, name: str, handles: Sequence[Handle]) -> bytes:
         group = batch.group
         assert group is not None
         options = self._options.model_validate(group.options)
+        body = await asyncio.to_thread(self._body, batch, group, options, handles)
+        if not self._system.private_script:
+            path = f"{handles[0].data['folder']}/jobs/{name}.sh"
+            await self._files.ask("put", path=path, text=body)
+            body = f". {shlex.quote(path)}\n"
+        if not self._system.keeps_output:
+            prefix = shlex.quote(f"{handles[0].data['folder']}/jobs/{name}.")
+            body = f"exec >>{prefix}{self._system.index_variable}.out 2>&1\n{body}"
+        return script_of(options, self._system.directives(group, options), body).encode()
+
+    def _body(self, batch: Batch, group: WorkerGroupSpec, options: BatchOptions, handles: Sequence[Handle]) -> str:
         ids = {handle.id for handle in handles}
         members = [member for member in batch.members if member.id in ids]
         files = {
@@ -188,12 +209,20 @@ class BatchSite:
             "state": self._where.state_id,
             "secret": self._secrets.get(batch.cluster, {}),
         }
-        body = body_of(batch, group, options, members, self._system.index_variable, files)
-        return script_of(options, self._system.directives(group, options), body).encode()
+        return body_of(batch, group, options, members, self._system.index_variable, files)
 
     async def _list(self) -> list[Row]:
         listing = self._system.listing(self._who.name if self._who.is_known else str(self._who.uid))
-        return self._system.listed(await self._runner.run(listing, timeout=self._settings.timeout))
+        done = await self._runner.run(listing, timeout=self._settings.timeout)
+        # some list all that there is on the site
+        rows = await asyncio.to_thread(self._system.listed, done)
+        command = self._system.explanation(rows)
+        if command is None:
+            return rows
+        # what waits is listed, whether or not anybody says why
+        with suppress(NotRun, Unanswered):
+            return self._system.explained(rows, await self._runner.run(command, timeout=self._settings.timeout))
+        return rows
 
     async def observe(self, known: Sequence[Handle], deep: bool = False) -> Snapshot:
         """One listing of all the user's jobs; when deep, whoever remembers is asked of what it lacks."""
@@ -207,8 +236,11 @@ class BatchSite:
         records = await self._records(over)
         # a supervisor's own record tells of an end as well as any
         missing = [h for h in over if element_of(h) not in listed and not records.get(h.id, {}).get("end")]
+        asked_of = {element_of(handle) for handle in known}
+        self._told_to_end = {one: when for one, when in self._told_to_end.items() if one in asked_of}
         asked = False
-        if deep and missing:
+        # one that was told to end before its supervisor was there leaves no record
+        if missing and (deep or any(element_of(handle) in self._told_to_end for handle in missing)):
             asked, past = await self._remembered(missing, begun)
             listed |= past
         now = time.time()
@@ -305,12 +337,23 @@ class BatchSite:
         if not words:
             self._cancelled |= {(row.name, row.index) for row in waiting}
         if not force:
-            words += await self._end(self._system.ask_to_end, [row for row in living if row.state is not State.QUEUED])
+            words += await self._ask_to_end([row for row in living if row.state is not State.QUEUED])
         result = Result.UNSURE if words else Result.ACCEPTED
         return [
             Outcome(handle, result, words) if rows[handle.id] in living else Outcome(handle, Result.GONE)
             for handle in handles
         ]
+
+    async def _ask_to_end(self, rows: Sequence[Row]) -> str:
+        """Ask these; those that were asked just now end, and are left in peace: some systems signal all processes."""
+        now = time.monotonic()
+        new = [
+            row for row in rows if now - self._told_to_end.get((row.name, row.index), now - ASK_AGAIN_S) >= ASK_AGAIN_S
+        ]
+        words = await self._end(self._system.ask_to_end, new)
+        if not words:
+            self._told_to_end |= {(row.name, row.index): now for row in new}
+        return words
 
     async def _end(self, command: Callable[[Sequence[tuple[str, int]]], list[str]], rows: Sequence[Row]) -> str:
         """End these jobs; why that did not work, else an empty text."""

@@ -12,7 +12,7 @@ from daskd.model.spec import WorkerGroupSpec
 from .options import BatchOptions
 from .runner import Done
 from .slurm_words import LASTING, PASSING, SIGNAL_OF_FAILED_LAUNCH, meaning_of_reason, state_of
-from .system import REST, Declined, Row, Submitted, Unreadable
+from .system import REST, Declined, Row, Submitted, System, Unreadable
 
 _COLUMNS = {
     "ArrayJobID": 32,
@@ -35,7 +35,7 @@ _CODES = re.compile(r"(\d{1,5}):(\d{1,3})", re.ASCII)
 _GONE = ("Invalid job id specified", "Job/step already completing or completed", "already finished")
 
 
-class Slurm:
+class Slurm(System):
     """Slurm's part of the batch drivers."""
 
     name = "slurm"

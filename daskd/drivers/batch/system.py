@@ -40,6 +40,8 @@ class Row:
         Where it runs or ran.
     used, left
         Seconds since it started, and until its time is over; None: not told.
+    started, over
+        The same as moments, Unix seconds by the system's clock, for systems that tell no durations.
     """
 
     name: str
@@ -52,6 +54,8 @@ class Row:
     host: str = ""
     used: float | None = None
     left: float | None = None
+    started: float | None = None
+    over: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +81,21 @@ class System(Protocol):
     name
         The driver's.
     index_variable
-        The shell's expression for a job's index.
+        The shell's expression for a job's place in its array, from 0 on.
+    first_index
+        What the system counts an array's jobs from.
+    private_script
+        Nobody but its owner can read a script that was submitted. Where others can, what holds secrets stays in a
+        file of the owner's that the script reads.
+    keeps_output
+        It puts what jobs print where `submit` told it to, as NAME.INDEX.out. Where it does not, the script does.
     """
 
     name: str
     index_variable: str
+    first_index: int = 0
+    private_script: bool = True
+    keeps_output: bool = True
 
     def directives(self, group: WorkerGroupSpec, options: BatchOptions) -> list[str]:
         """The header's lines."""
@@ -103,6 +117,14 @@ class System(Protocol):
         Unreadable
             When it is no whole listing.
         """
+
+    def explanation(self, rows: Sequence[Row]) -> list[str] | None:
+        """The command that tells what these wait for, where the listing does not; None: there is nothing to ask."""
+        return None
+
+    def explained(self, rows: Sequence[Row], done: Done) -> list[Row]:
+        """The same rows, with what it tells; as they were where it tells nothing."""
+        return list(rows)
 
     def history(self, names: Sequence[str], since: float) -> list[str] | None:
         """The command that tells of jobs no longer listed, submitted since so many seconds ago; None: there is none."""

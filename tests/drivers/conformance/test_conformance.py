@@ -192,13 +192,15 @@ async def test_logs_go_on_at_the_cursor_after_the_end(harness: Harness) -> None:
     """What was read is not read again, nothing is left out, and the log outlives its instance."""
     site = await harness.open()
     handles = await harness.bench.launch(site, harness.bench.batch(1, harness.group()))
-    await all_in(site, handles, State.RUNNING)
+    # a job that is ended before its node is there has nothing to say
+    await until(lambda: len(harness.bench.workers) == 1, "it has joined")
     before, cursor = await log_of(site, handles[0])
     await ended(site, handles)
     other = await harness.open()
     after, _ = await log_of(other, handles[0], cursor)
     assert after
-    assert (await log_of(other, handles[0]))[0] == before + after
+    # what the system itself printed and what the node did are two files: together they have no order
+    assert sorted((await log_of(other, handles[0]))[0]) == sorted(before + after)
 
 
 @pytest.mark.parametrize("harness", FREEZABLE, indirect=True)
@@ -221,7 +223,7 @@ async def test_unstaging_leaves_no_secret_and_forgetting_leaves_nothing(harness:
     """Keys and code go when a cluster has ended, logs when it is forgotten; a repeat is harmless."""
     site = await harness.open()
     handles = await harness.bench.launch(site, harness.bench.batch(1, harness.group()))
-    await all_in(site, handles, State.RUNNING)
+    await until(lambda: len(harness.bench.workers) == 1, "it has joined")
     await ended(site, handles)
     for _ in range(2):
         await site.unstage(harness.bench.uid)

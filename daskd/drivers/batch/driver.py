@@ -1,0 +1,105 @@
+"""What the drivers of batch systems have in common: what they refuse, and how a site of theirs is made."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import ClassVar
+
+from daskd.drivers.protocol import Site, Surroundings
+from daskd.model.cluster import Handle
+from daskd.model.errors import NotAllowed, Problem
+from daskd.model.identity import Identity
+from daskd.model.spec import WorkerGroupSpec
+
+from .options import BatchOptions, BatchSettings
+from .runner import Runner
+from .site import BatchSite
+from .system import System
+
+
+class BatchDriver:
+    """Workers as jobs of one batch system; a subclass says of which.
+
+    Attributes
+    ----------
+    system
+        What differs from system to system.
+    submits_with
+        The command whose arguments the header's lines are.
+    reserved
+        Its arguments that are daskd's own, with what to do instead.
+    """
+
+    name: ClassVar[str]
+    description: ClassVar[str]
+    options: ClassVar[type[BatchOptions]] = BatchOptions
+    settings: ClassVar[type[BatchSettings]] = BatchSettings
+    elsewhere = True
+    system: ClassVar[type[System]]
+    submits_with: ClassVar[str]
+    reserved: ClassVar[Mapping[str, str]]
+
+    def validate(self, group: WorkerGroupSpec, who: Identity) -> list[Problem]:
+        """What the options' own rules don't see."""
+        options = self.options.model_validate(group.options)
+        problems = [
+            Problem("options.job_extra_directives", words)
+            for line in options.job_extra_directives
+            if (words := self._refused(line))
+        ]
+        return [*problems, *_too_small(group, options)]
+
+    def complete(self, group: WorkerGroupSpec) -> WorkerGroupSpec:
+        """ "auto" memory is a share of what the job asks for, where that was said; else the node decides."""
+        options = self.options.model_validate(group.options)
+        if group.memory_limit != "auto" or options.memory is None:
+            return group
+        return group.model_copy(update={"memory_limit": options.memory // group.workers_per_node})
+
+    def upgrade(self, handle: Handle) -> Handle:
+        """Version 1 is the only one yet."""
+        return handle
+
+    async def open(self, who: Identity, surroundings: Surroundings) -> Site:
+        """The system as that user uses it.
+
+        Raises
+        ------
+        NotAllowed
+            When the daemon is not root and the user another one.
+        """
+        if who.uid != os.geteuid() and os.geteuid() != 0:
+            raise NotAllowed(
+                f"this daemon runs as uid {os.geteuid()} and can submit nothing as {who.name}: only root's can",
+                facts={"user": who.name},
+            )
+        given = surroundings.settings
+        settings = given if isinstance(given, self.settings) else self.settings()
+        runner = Runner(who, settings.bin, self.variables(settings), settings.per_minute)
+        return BatchSite(self.system(), self.options, who, surroundings, settings, runner)
+
+    def variables(self, settings: BatchSettings) -> dict[str, str]:
+        """What the system's commands need in their environment."""
+        return {}
+
+    def _refused(self, line: str) -> str:
+        if not line.startswith("-"):
+            return f"{line!r:.100} is no argument of {self.submits_with}: it begins with a dash"
+        name = re.split(r"[=\s]", line, maxsplit=1)[0]
+        mend = self.reserved.get(name)
+        return f"{name} is daskd's own: {mend}" if mend else ""
+
+
+def _too_small(group: WorkerGroupSpec, options: BatchOptions) -> list[Problem]:
+    threads = group.nthreads * group.workers_per_node
+    problems = []
+    if options.cores is not None and options.cores < threads:
+        words = f"{options.cores} cores are fewer than the {threads} threads of a job's workers: ask for that many"
+        problems.append(Problem("options.cores", words))
+    limits = 0 if group.memory_limit == "auto" else group.memory_limit * group.workers_per_node
+    if options.memory is not None and options.memory < limits:
+        words = "a job's workers have higher limits together: ask for as much, or lower `memory_limit`"
+        problems.append(Problem("options.memory", words))
+    return problems

@@ -1,0 +1,102 @@
+"""A double of PBS, or of Torque, on this machine: its command lines over local processes. No test of the real ones."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from .double_pbs import COMMANDS
+from .lab import until
+
+_VARIABLES = {"pbs": "PBS_ARRAY_INDEX", "torque": "PBS_ARRAYID"}
+
+
+@dataclass
+class Double:
+    """Server and commands.
+
+    Attributes
+    ----------
+    folder
+        All its files.
+    server
+        Jobs are its children, and end with it.
+    """
+
+    folder: Path
+    server: subprocess.Popen[bytes]
+
+    @property
+    def bin(self) -> Path:
+        return self.folder / "bin"
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """The server does not answer within."""
+        self.server.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.server.send_signal(signal.SIGCONT)
+
+    def pids(self) -> list[int]:
+        """What jobs run."""
+        mark, found = f"DOUBLE={self.folder}".encode(), []
+        for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+            with suppress(OSError):
+                if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX":
+                    continue
+                if mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                    found.append(pid)
+        return found
+
+    def processes(self) -> dict[int, str]:
+        """Command lines of all that jobs run, by pid."""
+        found = {}
+        for pid in self.pids():
+            with suppress(OSError):
+                found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return found
+
+    def close(self) -> None:
+        """End all of it, and all that it ran."""
+        self.server.kill()
+        self.server.wait(60)
+        until(lambda: not self._killed(), "nothing of it runs")
+
+    def _killed(self) -> list[int]:
+        pids = self.pids()
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return pids
+
+
+@contextmanager
+def double(dialect: str) -> Iterator[Double]:
+    """A double of "pbs" or "torque"; all of it is gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="dkd-", dir="/tmp"))
+    here = Path(__file__).parent
+    for name in ("bin", "spool"):
+        (folder / name).mkdir()
+    for name in COMMANDS:
+        argv = [sys.executable, "-I", "-S", str(here / "double_pbs.py"), dialect, str(folder), name]
+        (folder / "bin" / name).write_text(f'#!/bin/sh\nexec {shlex.join(argv)} "$@"\n')
+        (folder / "bin" / name).chmod(0o755)
+    argv = [sys.executable, "-I", "-S", str(here / "double_server.py"), str(folder), _VARIABLES[dialect]]
+    made = Double(folder, subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *argv], start_new_session=True))
+    try:
+        until((folder / "socket").exists, "its server listens")
+        yield made
+    finally:
+        made.close()
+        shutil.rmtree(folder, ignore_errors=True)
