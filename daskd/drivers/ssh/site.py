@@ -78,6 +78,7 @@ class SshSite:
         poll_min_s=1.0,
         poll_quiet_s=5.0,
         start_s=5.0,
+        needs_address=True,
     )
 
     def __init__(self, who: Identity, surroundings: Surroundings, settings: SshSettings) -> None:
