@@ -87,9 +87,12 @@ class BatchDriver:
     def _refused(self, line: str) -> str:
         if not line.startswith("-"):
             return f"{line!r:.100} is no argument of {self.submits_with}: it begins with a dash"
-        name = re.split(r"[=\s]", line, maxsplit=1)[0]
+        name = self._name_of(line)
         mend = self.reserved.get(name)
         return f"{name} is daskd's own: {mend}" if mend else ""
+
+    def _name_of(self, argument: str) -> str:
+        return re.split(r"[=\s]", argument, maxsplit=1)[0]
 
 
 def _too_small(group: WorkerGroupSpec, options: BatchOptions) -> list[Problem]:

@@ -6,16 +6,12 @@ damaged or in part: length and SHA-256 are checked first.
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 import json
 import secrets
 import shlex
-import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -68,14 +64,6 @@ class Unreadable(Exception):
     """What a host wrote is no answer to what it was asked; the text says what it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Runtime:
-    """The runtime's files as a zip, and its SHA-256."""
-
-    code: bytes
-    digest: str
-
-
 def command(python: str) -> str:
     """The command line that a host's login shell runs."""
     # a ~ is the shell's to expand, and the rest is not its to understand
@@ -124,25 +112,6 @@ def decode(output: bytes, nonce: str) -> dict[str, Any]:
     if not is_one:
         raise Unreadable(_UNREADABLE.format("it says something else"))
     return dict(answer)
-
-
-@lru_cache(maxsize=1)
-def runtime() -> Runtime:
-    """The runtime of this very daskd; found, not imported, for the daemon never loads what speaks Dask."""
-    buffer = io.BytesIO()
-    folder = resources.files("daskd") / "runtime"
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted(folder.iterdir(), key=lambda file: file.name):
-            if file.name.endswith(".py"):
-                # no times: the same files are the same bytes
-                archive.writestr(zipfile.ZipInfo(file.name), file.read_bytes(), zipfile.ZIP_DEFLATED)
-    code = buffer.getvalue()
-    return Runtime(code, hashlib.sha256(code).hexdigest())
-
-
-def text_of(data: bytes) -> str:
-    """Bytes as a request carries them."""
-    return base64.b64encode(data).decode()
 
 
 @lru_cache(maxsize=1)

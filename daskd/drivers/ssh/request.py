@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from daskd.drivers import payload
 from daskd.drivers.node_spec import node_spec
 from daskd.drivers.protocol import Batch, Member
 from daskd.model.cluster import Handle
 from daskd.model.spec import WorkerGroupSpec
 
-from . import program
 from .endpoint import DEFAULT_PYTHON, Endpoint, Take, take_of
 
 
@@ -49,11 +49,11 @@ def launching(
     assert group is not None
     settings = batch.runtime
     # a node needs no key of the scheduler
-    mine = {name: program.text_of(data) for name, data in secret.items() if not name.startswith("scheduler.")}
+    mine = {name: payload.text_of(data) for name, data in secret.items() if not name.startswith("scheduler.")}
     return {
         "cluster": batch.cluster,
-        "digest": program.runtime().digest,
-        "code": None if code is None else program.text_of(code),
+        "digest": payload.runtime().digest,
+        "code": None if code is None else payload.text_of(code),
         "secret": mine,
         "pythons": pythons(endpoint, batch),
         "cwd": group.cwd or batch.spec.cwd,

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
+from daskd.drivers import payload
 from daskd.drivers.local.observe import observation
 from daskd.drivers.local.records import Facts
 from daskd.drivers.protocol import (
@@ -30,7 +31,6 @@ from daskd.model.cluster import Cause, End, Handle, State
 from daskd.model.identity import Identity
 from daskd.model.names import is_instance_id, is_uid
 
-from . import program
 from .clearing import Clearing
 from .connection import Down, Refused, Unanswered
 from .endpoint import Endpoint, Take, endpoint_of, handle_of
@@ -184,7 +184,7 @@ class SshSite:
         interface = {room.endpoint: face for room, face in rooms(options, self._settings)}.get(endpoint, "")
         secret = self._secrets.get(batch.cluster, {})
         answer: dict[str, Any] | Trouble = {"missing": True}
-        for code in (None, program.runtime().code):
+        for code in (None, payload.runtime().code):
             arguments = launching(batch, endpoint, members, secret, interface, code)
             answer = (await self._hosts.ask_all("launch", {endpoint: arguments}, LAUNCH_S, patient=True))[endpoint]
             if not isinstance(answer, dict) or "missing" not in answer:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from daskd.drivers import payload
 from daskd.drivers.local.process import MARK
 from daskd.drivers.ssh import program
 
@@ -87,9 +88,9 @@ def test_nothing_of_a_request_is_in_the_command_line() -> None:
 
 def test_the_same_runtime_has_the_same_digest() -> None:
     """It is kept on hosts by its digest: the same files are the same bytes."""
-    first = program.runtime()
-    program.runtime.cache_clear()
-    assert program.runtime() == first
+    first = payload.runtime()
+    payload.runtime.cache_clear()
+    assert payload.runtime() == first
     assert first.digest == hashlib.sha256(first.code).hexdigest()
 
 
@@ -115,9 +116,9 @@ def launch(place: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {
         "verb": "launch",
         "cluster": "c" + "a" * 19,
-        "digest": program.runtime().digest,
+        "digest": payload.runtime().digest,
         "code": None,
-        "secret": {"worker.key": program.text_of(b"a secret")},
+        "secret": {"worker.key": payload.text_of(b"a secret")},
         "pythons": [sys.executable],
         "cwd": "/no/such/folder",
         "environment": {"PASSWORD": "a secret"},
@@ -132,7 +133,7 @@ def launch(place: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 def test_what_is_put_on_a_host_is_its_users_alone(place: dict[str, Any]) -> None:
     """Folders are 0700, files 0600, whatever the umask; a node without its spec ends by itself, and says why."""
-    request = launch(place, code=program.text_of(program.runtime().code))
+    request = launch(place, code=payload.text_of(payload.runtime().code))
     done = send(program.encode(request, NONCE), before="umask 000; ")
     assert program.decode(done.stdout, NONCE)["answer"] == {"members": {"dabcdeaaaaaaaa": ["accepted", ""]}}
     instance = next(Path(place["directory"]).rglob("instances/dabcdeaaaaaaaa"))
