@@ -61,14 +61,15 @@ def daskctl(served: Served, who: Account, *argv: str) -> Any:
     return json.loads(done.stdout) if done.stdout.lstrip().startswith("{") else done.stdout
 
 
-@pytest.fixture(scope="module")
-def hers(served: Served) -> dict[str, Any]:
-    """Ann's cluster of one job, running."""
+@pytest.fixture
+def hers(served: Served) -> Iterator[dict[str, Any]]:
+    """A cluster of ann's of one job, running; each test has one of its own, for one of them ends it."""
     options = ["--option", f"queue={PARTITION}", "--option", "walltime=00:30:00"]
     worker = ["--threads", "1", "--memory", "300MB", "--env", "PASSWORD=open-sesame"]
     made = dict(daskctl(served, served.ann, "create", "sim", "--driver", "slurm", "-n", "1", *worker, *options))
     until(lambda: daskctl(served, served.ann, "get", "sim")["groups"][0]["running"] == 1, "it runs", 120.0)
-    return made
+    yield made
+    daskctl(served, served.ann, "delete", str(made["uid"]))
 
 
 def test_jobs_run_as_the_owner(served: Served, system: Slurm, hers: dict[str, Any]) -> None:
