@@ -13,7 +13,8 @@ from daskd.drivers.protocol import Observation, Result, Site, Wait
 from daskd.model.cluster import Cause, Handle, State
 
 from ..bench import observed, stored, until
-from ..conformance.sge import SgeHarness, sge_harness
+from ..conformance.jobs import JobsHarness
+from ..conformance.sge import sge_harness
 from .sge_lab import QUEUE
 
 pytestmark = pytest.mark.systems
@@ -22,12 +23,12 @@ PASSWORD = "correct-horse-battery-staple"
 
 
 @pytest.fixture
-async def harness(tmp_path: Path) -> AsyncIterator[SgeHarness]:
+async def harness(tmp_path: Path) -> AsyncIterator[JobsHarness]:
     async with sge_harness(tmp_path) as made:
         yield made
 
 
-async def launched(harness: SgeHarness, n: int = 1, **options: Any) -> tuple[Site, list[Handle]]:
+async def launched(harness: JobsHarness, n: int = 1, **options: Any) -> tuple[Site, list[Handle]]:
     site = await harness.open()
     batch = harness.bench.batch(n, harness.group(options={"queue": QUEUE, **options}))
     return site, await harness.bench.launch(site, batch)
@@ -43,7 +44,7 @@ async def comes_to(site: Site, handle: Handle, state: State, deep: bool = True) 
     raise AssertionError(f"not within a minute {state}: {seen}")
 
 
-async def test_what_is_held_says_so_and_goes_when_it_is_told_to(harness: SgeHarness) -> None:
+async def test_what_is_held_says_so_and_goes_when_it_is_told_to(harness: JobsHarness) -> None:
     """A hold is told as one; a job that waits is ended at once, and its sibling stays."""
     site, handles = await launched(harness, 2, job_extra_directives=["-h"])
     seen = await observed(site, handles, lambda seen: all(one.wait for one in seen.values()), "both wait")
@@ -54,7 +55,7 @@ async def test_what_is_held_says_so_and_goes_when_it_is_told_to(harness: SgeHarn
     assert (gone.end.cause, stays.state) == (Cause.CANCELLED, State.QUEUED)
 
 
-async def test_what_waits_for_slots_says_so(harness: SgeHarness) -> None:
+async def test_what_waits_for_slots_says_so(harness: JobsHarness) -> None:
     """The scheduler's own words stand beside ours."""
     site, _ = await launched(harness, cores=10)
     batch = harness.bench.batch(1, harness.group(options={"queue": QUEUE, "cores": 10}))
@@ -65,7 +66,7 @@ async def test_what_waits_for_slots_says_so(harness: SgeHarness) -> None:
 
 
 @pytest.mark.parametrize("options", [{"queue": "nope.q"}, {"cores": 99}, {"resource_spec": "bogus=1"}])
-async def test_what_can_never_run_is_refused_for_good(harness: SgeHarness, options: dict[str, Any]) -> None:
+async def test_what_can_never_run_is_refused_for_good(harness: JobsHarness, options: dict[str, Any]) -> None:
     """No such queue, too many slots, an unknown resource: qsub's word is the answer, and nothing was submitted."""
     site = await harness.open()
     batch = harness.bench.batch(1, harness.group(options=options))
@@ -77,7 +78,7 @@ async def test_what_can_never_run_is_refused_for_good(harness: SgeHarness, optio
     assert not harness.system.ask("qstat", "-u", "*")
 
 
-async def test_a_walltime_ends_it_and_is_known_before(harness: SgeHarness) -> None:
+async def test_a_walltime_ends_it_and_is_known_before(harness: JobsHarness) -> None:
     """When it will be over is told while it runs, and the limit is the cause of its end."""
     site, [handle] = await launched(harness, walltime=15)
     seen = await comes_to(site, handle, State.RUNNING)
@@ -89,7 +90,7 @@ async def test_a_walltime_ends_it_and_is_known_before(harness: SgeHarness) -> No
     assert end.cause in (Cause.TIME_LIMIT, Cause.EXITED)
 
 
-async def test_a_qmasters_restart_ends_nothing(harness: SgeHarness) -> None:
+async def test_a_qmasters_restart_ends_nothing(harness: JobsHarness) -> None:
     """While it is away listings are incomplete, and afterwards all runs as before."""
     site, handles = await launched(harness, 2)
     await until(lambda: len(harness.bench.workers) == 2, "both have joined")
@@ -106,7 +107,7 @@ async def test_a_qmasters_restart_ends_nothing(harness: SgeHarness) -> None:
     assert len(harness.bench.workers) == 2
 
 
-async def test_others_read_no_secret_in_a_script(harness: SgeHarness) -> None:
+async def test_others_read_no_secret_in_a_script(harness: JobsHarness) -> None:
     """What lies in the spool, which others can read, holds neither key nor password; the owner's file does."""
     site = await harness.open()
     group = harness.group(environment={"DATABASE_PASSWORD": PASSWORD}, prologue=(f"export MORE={PASSWORD}",))
