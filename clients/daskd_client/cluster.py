@@ -409,6 +409,18 @@ class RemoteCluster(AttachedCluster):
         await self._started()
         return await self._view.daskd.explain(self.uid)
 
+    def job_script(self, group: str | None = None) -> Any:
+        """The script that a batch system gets for workers of a group (by default the first), without what is secret.
+
+        Empty for workers that are no jobs.
+        """
+        return self.sync(self._job_script, group or "")
+
+    async def _job_script(self, group: str) -> str:
+        await self._started()
+        name = self._view.record.group(group).name
+        return {each.name: each.script for each in await self._view.daskd.job_scripts(self.uid)}[name]
+
     def get_logs(self, cluster: bool = True, scheduler: bool = True, workers: bool | Iterable[str] = True) -> Any:
         """The logs of the cluster, also of what crashed or never started.
 

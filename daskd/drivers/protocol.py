@@ -18,6 +18,7 @@ from daskd.model.cluster import End, Handle, Role, State
 from daskd.model.errors import Problem
 from daskd.model.identity import Identity
 from daskd.model.spec import ClusterSpec, WorkerGroupSpec
+from daskd.model.views import Preview
 
 
 class Result(str, enum.Enum):
@@ -340,6 +341,11 @@ class Driver(Protocol):
 
     def upgrade(self, handle: Handle) -> Handle:
         """A handle written by an older release, as this one writes it. Pure."""
+
+    def preview(
+        self, spec: ClusterSpec, group: WorkerGroupSpec, who: Identity, surroundings: Surroundings
+    ) -> Preview | None:
+        """What launching a group would be, for people to read, nothing secret in it; None: nothing to show. Pure."""
 
     async def open(self, who: Identity, surroundings: Surroundings) -> Site:
         """The system as that identity uses it. Starts nothing there."""

@@ -11,9 +11,11 @@ from daskd.drivers.protocol import Site, Surroundings
 from daskd.model.cluster import Handle
 from daskd.model.errors import NotAllowed, Problem
 from daskd.model.identity import Identity
-from daskd.model.spec import WorkerGroupSpec
+from daskd.model.spec import ClusterSpec, WorkerGroupSpec
+from daskd.model.views import Preview
 
 from .options import BatchOptions, BatchSettings
+from .preview import preview_of
 from .runner import Runner
 from .site import BatchSite
 from .system import System
@@ -62,6 +64,11 @@ class BatchDriver:
         """Version 1 is the only one yet."""
         return handle
 
+    def preview(self, spec: ClusterSpec, group: WorkerGroupSpec, who: Identity, surroundings: Surroundings) -> Preview:
+        """The command that submits, and its script without what is secret."""
+        options = self.options.model_validate(group.options)
+        return preview_of(self.system(), options, spec, group, who, surroundings, self._settings_of(surroundings))
+
     async def open(self, who: Identity, surroundings: Surroundings) -> Site:
         """The system as that user uses it.
 
@@ -75,14 +82,17 @@ class BatchDriver:
                 f"this daemon runs as uid {os.geteuid()} and can submit nothing as {who.name}: only root's can",
                 facts={"user": who.name},
             )
-        given = surroundings.settings
-        settings = given if isinstance(given, self.settings) else self.settings()
+        settings = self._settings_of(surroundings)
         runner = Runner(who, settings.bin, self.variables(settings), settings.per_minute)
         return BatchSite(self.system(), self.options, who, surroundings, settings, runner)
 
     def variables(self, settings: BatchSettings) -> dict[str, str]:
         """What the system's commands need in their environment."""
         return {}
+
+    def _settings_of(self, surroundings: Surroundings) -> BatchSettings:
+        given = surroundings.settings
+        return given if isinstance(given, self.settings) else self.settings()
 
     def _refused(self, line: str) -> str:
         if not line.startswith("-"):

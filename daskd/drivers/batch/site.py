@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import shlex
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -37,9 +35,9 @@ from .elements import Element, element_of
 from .files import Files
 from .folder import Refusal
 from .options import BatchOptions, BatchSettings
-from .roots import Roots
+from .roots import Roots, folder_of, root_of
 from .runner import NotRun, Runner, Unanswered
-from .script import MOST_BYTES, body_of, script_of
+from .script import MOST_BYTES, body_of, path_of_body, submitted_text
 from .steady import Steady
 from .system import Declined, Row, Submitted, System, Unreadable
 
@@ -103,11 +101,10 @@ class BatchSite:
         self._quiet: dict[tuple[str, str], float] = {}
 
     def _root(self, options: BatchOptions) -> str:
-        directory = options.log_directory or self._settings.log_directory
-        return f"{self._who.home}/{directory[2:]}" if directory.startswith("~/") else directory
+        return root_of(options.log_directory or self._settings.log_directory, self._who.home)
 
     def _folder(self, root: str, cluster: str) -> str:
-        return str(Path(root, self._where.state_id, self._system.name, "clusters", cluster))
+        return folder_of(root, self._where.state_id, self._system.name, cluster)
 
     async def check(self) -> Health:
         """Whether the user's jobs can be listed."""
@@ -192,14 +189,10 @@ class BatchSite:
         assert group is not None
         options = self._options.model_validate(group.options)
         body = await asyncio.to_thread(self._body, batch, group, options, handles)
+        folder = handles[0].data["folder"]
         if not self._system.private_script:
-            path = f"{handles[0].data['folder']}/jobs/{name}.sh"
-            await self._files.ask("put", path=path, text=body)
-            body = f". {shlex.quote(path)}\n"
-        if not self._system.keeps_output:
-            prefix = shlex.quote(f"{handles[0].data['folder']}/jobs/{name}.")
-            body = f"exec >>{prefix}{self._system.index_variable}.out 2>&1\n{body}"
-        return script_of(options, self._system.directives(group, options), body).encode()
+            await self._files.ask("put", path=path_of_body(folder, name), text=body)
+        return submitted_text(self._system, options, group, body, folder, name).encode()
 
     def _body(self, batch: Batch, group: WorkerGroupSpec, options: BatchOptions, handles: Sequence[Handle]) -> str:
         ids = {handle.id for handle in handles}

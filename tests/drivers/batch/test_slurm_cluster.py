@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -325,3 +327,23 @@ async def test_no_secret_stands_in_what_others_can_read(daemon: DaemonProcess, s
         assert "correct-horse" not in system.ask("scontrol", "show", "job", job)
         assert not [line for line in system.processes().values() if "correct-horse" in line or "PRIVATE KEY" in line]
         assert not [path for path in (daemon.folder / "shared").rglob("*.key") if path.stat().st_mode & 0o077]
+
+
+def test_a_script_can_be_looked_at_before_and_after(daemon: DaemonProcess) -> None:
+    """A dry run shows command and script, with no value of a variable; a cluster that there is has the same script."""
+    argv = [sys.executable, "-m", "daskctl", "create", "sim", "--driver", "slurm", "-n", "2", "--option"]
+    argv += [f"queue={PARTITION}", "--memory", "300MB", "--option", "walltime=00:30:00", "--env", "TOKEN=s3cret"]
+    done = subprocess.run(
+        [*argv, "--dry-run"], env=daemon.env, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "# group default, driver slurm: 2 jobs, 2 workers" in done.stdout
+    assert "\n$ sbatch " in done.stdout
+    assert "s3cret" not in done.stdout
+    with create(daemon, 2, environment={"TOKEN": "s3cret"}) as cluster:
+        script = cluster.job_script()
+        assert "s3cret" not in script
+        headers = [[line for line in text.splitlines() if line[:1] == "#"] for text in (script, done.stdout)]
+        assert f"#SBATCH --partition={PARTITION}" in headers[0]
+        assert headers[0] == headers[1][1:]
+        cluster.shutdown()
