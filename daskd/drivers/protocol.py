@@ -182,6 +182,14 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """How many more instances a site would have wait for their start, and in words what allows no more."""
+
+    more: int
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What a runtime says of itself; the owner's word, validated."""
 
@@ -282,6 +290,10 @@ class Site(Protocol):
 
     async def stage(self, payload: Payload) -> None:
         """Put what a cluster's instances need where they find it. A repeat does nothing."""
+
+    def room(self, group: WorkerGroupSpec, waiting: int) -> Room | None:
+        """How many more instances of a group may be launched now, `waiting` being launched that do not run yet; None:
+        as many as are asked for. `prepare` takes the room. Asks the system nothing."""
 
     async def prepare(self, batch: Batch) -> list[Handle]:
         """Decide all that it takes to find or end each member later. Changes nothing; the core commits the handles."""

@@ -92,6 +92,12 @@ class BatchOptions(_Frozen):
         default=None,
         description="The folder for logs and for what the nodes need, which login and compute nodes share: ~/.daskd.",
     )
+    max_queued: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="The most jobs of the group that may wait in the queue; more are submitted as these start.",
+    )
     shebang: Annotated[Text, AfterValidator(_shebang)] = Field(
         default="#!/bin/bash", description="The first line of the script: a POSIX shell."
     )
@@ -121,6 +127,12 @@ class BatchSettings(_Frozen):
         ge=1,
         le=100_000,
         description="The most jobs that are submitted as one array; the system's own limit must not be lower.",
+    )
+    max_queued: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="The most jobs of one user that may wait in the queue; more are submitted as these start.",
     )
     timeout: float = Field(default=30.0, ge=1, le=50, description="Seconds after which a command is given up.")
     log_directory: Folder = Field(default="~/.daskd", description="As the option, for those who do not say.")

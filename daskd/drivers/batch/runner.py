@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from daskd.drivers.local.helper_process import groups_of
 from daskd.drivers.local.variables import SYSTEM_PATH
 from daskd.model.identity import Identity
 
-AT_ONCE = 10
+from .pace import Lane, Pace
+
 MOST_OUTPUT = 64 << 20
 MOST_ERRORS = 64 << 10
 
@@ -32,6 +32,10 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 class NotRun(Exception):
     """A command was not started, so nothing happened; the text says why and what to do."""
+
+
+class NotNow(NotRun):
+    """It was not started for a reason that may be over soon."""
 
 
 class Unanswered(Exception):
@@ -70,8 +74,7 @@ class Runner:
     def __init__(self, who: Identity, bin: str, variables: Mapping[str, str], per_minute: int) -> None:  # noqa: A002
         self._who = who
         self._bin = bin
-        self._interval = 60.0 / per_minute
-        self._next = 0.0
+        self._pace = Pace(per_minute)
         self._is_other = who.uid != os.geteuid()
         self._environment = {
             "HOME": who.home,
@@ -98,14 +101,16 @@ class Runner:
         raise NotRun(f"there is no command {command!r} in {self._environment['PATH']}: set `bin` of the driver")
 
     async def run(
-        self, argv: Sequence[str], stdin: bytes = b"", *, timeout: float, dies_with_daemon: bool = False
+        self, argv: Sequence[str], stdin: bytes = b"", *, timeout: float, lane: Lane, dies_with_daemon: bool = False
     ) -> Done:
         """Run a command to its end.
 
         Parameters
         ----------
         timeout
-            Seconds after which it is killed.
+            Seconds for which its turn is waited for, and after which it is killed.
+        lane
+            What it is for.
         dies_with_daemon
             Kill it should this daemon die: what it would do later must not surprise the next one.
 
@@ -114,7 +119,7 @@ class Runner:
         NotRun, Unanswered
             As they say.
         """
-        await self._turn()
+        await self._turn(lane, timeout)
         command = [self.found(argv[0]), *argv[1:]]
         if dies_with_daemon:
             command = [sys.executable, "-I", "-S", "-c", _DIE_WITH, str(os.getpid()), *command]
@@ -142,11 +147,12 @@ class Runner:
                 with suppress(ProcessLookupError):
                     process.kill()
 
-    async def _turn(self) -> None:
-        now = time.monotonic()
-        mine = max(self._next, now - (AT_ONCE - 1) * self._interval)
-        self._next = mine + self._interval
-        await asyncio.sleep(max(0.0, mine - now))
+    async def _turn(self, lane: Lane, timeout: float) -> None:
+        try:
+            await asyncio.wait_for(self._pace.turn(lane), timeout)
+        except (asyncio.TimeoutError, TimeoutError):
+            words = f"more commands are wanted than `per_minute` allows: its turn did not come within {timeout:g} s"
+            raise NotNow(words) from None
 
     async def _as_owner(self) -> dict[str, Any]:
         if not self._is_other:

@@ -21,6 +21,7 @@ from daskd.drivers.protocol import (
     Outcome,
     Payload,
     Result,
+    Room,
     Snapshot,
     Surroundings,
 )
@@ -32,11 +33,13 @@ from daskd.model.spec import WorkerGroupSpec
 from . import elements
 from .doubts import Doubts
 from .elements import Element, element_of
-from .files import Files
+from .files import Files, FilesFailed
 from .folder import Refusal
 from .options import BatchOptions, BatchSettings
+from .pace import Lane
+from .queued import Queued
 from .roots import Roots, folder_of, root_of
-from .runner import NotRun, Runner, Unanswered
+from .runner import NotNow, NotRun, Runner, Unanswered
 from .script import MOST_BYTES, body_of, path_of_body, submitted_text
 from .steady import Steady
 from .system import Declined, Row, Submitted, System, Unreadable
@@ -96,6 +99,7 @@ class BatchSite:
         self._secrets: dict[str, dict[str, bytes]] = {}
         self._doubts = Doubts()
         self._steady = Steady()
+        self._queued = Queued(settings.max_queued)
         self._cancelled: set[Element] = set()
         self._told_to_end: dict[Element, float] = {}
         self._quiet: dict[tuple[str, str], float] = {}
@@ -109,7 +113,7 @@ class BatchSite:
     async def check(self) -> Health:
         """Whether the user's jobs can be listed."""
         try:
-            await self._list()
+            await self._list(Lane.LOOK)
         except (NotRun, Unanswered, Unreadable) as error:
             return Health(False, f"{self._system.name} can't be used as {self._who.name}: {error}")
         return Health(True)
@@ -117,6 +121,10 @@ class BatchSite:
     async def stage(self, payload: Payload) -> None:
         """Kept for the launches, whose scripts take it along."""
         self._secrets[payload.cluster] = dict(payload.secret)
+
+    def room(self, group: WorkerGroupSpec, waiting: int) -> Room | None:
+        """How many more jobs of a group may wait in the queue."""
+        return self._queued.room(self._options.model_validate(group.options).max_queued, waiting)
 
     async def prepare(self, batch: Batch) -> list[Handle]:
         """A name for each array, and an index for each member."""
@@ -130,13 +138,15 @@ class BatchSite:
             for index, member in enumerate(batch.members[first : first + most], self._system.first_index):
                 element = (name, index)
                 handles.append(elements.handle_of(self._system.name, member.id, element, batch.cluster, folder, now))
+        self._queued.prepared(map(element_of, handles), now)
         return handles
 
     async def launch(self, batch: Batch, handles: Sequence[Handle]) -> list[Outcome]:
         """One array for all members of a name, submitted once."""
-        refusal = await self._ready(batch)
-        if refusal:
-            return [Outcome(handle, Result.REFUSED, refusal) for handle in handles]
+        hindrance, may_pass = await self._hindrance(batch)
+        if hindrance:
+            self._queued.refused(map(element_of, handles))
+            return [Outcome(handle, Result.REFUSED, hindrance, full=may_pass) for handle in handles]
         outcomes: list[Outcome] = []
         by_name: dict[str, list[Handle]] = {}
         for handle in handles:
@@ -144,35 +154,40 @@ class BatchSite:
         for name, some in by_name.items():
             outcomes += await self._submit(batch, name, some)
         self._doubts.clear(handle.id for handle in handles)
+        self._queued.refused(element_of(one.handle) for one in outcomes if one.result is Result.REFUSED)
         return outcomes
 
-    async def _ready(self, batch: Batch) -> str:
-        """Make what the jobs need; why that can't be, else an empty text. Nothing was submitted then."""
+    async def _hindrance(self, batch: Batch) -> tuple[str, bool]:
+        """Make what the jobs need; why that can't be, else an empty text, and whether it may be otherwise soon."""
         if batch.group is None:
-            return f"the {self._system.name} driver runs workers: a scheduler is the local driver's"
+            return f"the {self._system.name} driver runs workers: a scheduler is the local driver's", False
         if not batch.address:
-            return "the scheduler has not said where it is yet"
+            return "the scheduler has not said where it is yet", False
         root = self._root(self._options.model_validate(batch.group.options))
         try:
             await asyncio.to_thread(self._roots.add, batch.cluster, [root])
             await self._files.ask("make", root=root, folder=self._folder(root, batch.cluster))
         except (Refusal, OSError) as error:
-            return str(error)
-        return ""
+            return str(error), isinstance(error, FilesFailed) and error.may_pass
+        return "", False
 
     async def _submit(self, batch: Batch, name: str, handles: Sequence[Handle]) -> list[Outcome]:
         try:
             script = await self._script(batch, name, handles)
         except (Refusal, OSError) as error:
-            return [Outcome(handle, Result.REFUSED, str(error)) for handle in handles]
+            full = isinstance(error, FilesFailed) and error.may_pass
+            return [Outcome(handle, Result.REFUSED, str(error), full=full) for handle in handles]
         if len(script) > MOST_BYTES:
             words = f"its script has {len(script)} bytes, and at most {MOST_BYTES} are taken: set fewer variables"
             return [Outcome(handle, Result.REFUSED, words, lasting=True) for handle in handles]
         command = self._system.submit(name, len(handles), f"{handles[0].data['folder']}/jobs")
         try:
-            done = await self._runner.run(command, script, timeout=self._settings.timeout, dies_with_daemon=True)
+            done = await self._runner.run(
+                command, script, timeout=self._settings.timeout, lane=Lane.ACT, dies_with_daemon=True
+            )
         except NotRun as error:
-            return [Outcome(handle, Result.REFUSED, str(error)) for handle in handles]
+            full = isinstance(error, NotNow)
+            return [Outcome(handle, Result.REFUSED, str(error), full=full) for handle in handles]
         except Unanswered as error:
             return [Outcome(handle, Result.UNSURE, str(error)) for handle in handles]
         answer = self._system.submitted(done)
@@ -204,24 +219,27 @@ class BatchSite:
         }
         return body_of(batch, group, options, members, self._system.index_variable, files)
 
-    async def _list(self) -> list[Row]:
-        listing = self._system.listing(self._who.name if self._who.is_known else str(self._who.uid))
-        done = await self._runner.run(listing, timeout=self._settings.timeout)
+    async def _list(self, lane: Lane) -> list[Row]:
+        listing, begun = self._system.listing(self._who.name if self._who.is_known else str(self._who.uid)), time.time()
+        done = await self._runner.run(listing, timeout=self._settings.timeout, lane=lane)
         # some list all that there is on the site
         rows = await asyncio.to_thread(self._system.listed, done)
+        self._queued.listed(rows, begun)
         command = self._system.explanation(rows)
         if command is None:
             return rows
         # what waits is listed, whether or not anybody says why
         with suppress(NotRun, Unanswered):
-            return self._system.explained(rows, await self._runner.run(command, timeout=self._settings.timeout))
+            return self._system.explained(
+                rows, await self._runner.run(command, timeout=self._settings.timeout, lane=lane)
+            )
         return rows
 
     async def observe(self, known: Sequence[Handle], deep: bool = False) -> Snapshot:
         """One listing of all the user's jobs; when deep, whoever remembers is asked of what it lacks."""
         begun = time.time()
         try:
-            rows = await self._list()
+            rows = await self._list(Lane.LOOK)
         except (NotRun, Unanswered, Unreadable) as error:
             return Snapshot(begun, False, (), words=str(error))
         listed = self._with_cancelled(elements.by_element(rows), known)
@@ -288,15 +306,15 @@ class BatchSite:
             if command is None:
                 return True, {}
             try:
-                done = await self._runner.run(command, timeout=self._settings.timeout)
+                done = await self._runner.run(command, timeout=self._settings.timeout, lane=Lane.LOOK)
                 rows += self._system.remembered(done)
-            except NotRun:
-                return True, {}  # this site has nobody who does
-            except (Unanswered, Unreadable) as error:
+            except (NotNow, Unanswered, Unreadable) as error:
                 log.warning(
                     "nobody tells of jobs that are no longer listed", system=self._system.name, error=str(error)
                 )
                 return False, {}
+            except NotRun:
+                return True, {}  # this site has nobody who does
         found = elements.by_element(rows)
         # the memory may be behind: of what lives only the listing tells
         return True, {element: row for element, row in found.items() if row.state is State.ENDED}
@@ -320,7 +338,7 @@ class BatchSite:
     async def terminate(self, handles: Sequence[Handle], force: bool = False) -> list[Outcome]:
         """TERM to what runs, whose supervisor kills after the grace; what waits is cancelled; `force`: all is."""
         try:
-            listed = elements.by_element(await self._list())
+            listed = elements.by_element(await self._list(Lane.ACT))
         except (NotRun, Unanswered, Unreadable) as error:
             return [Outcome(handle, Result.UNSURE, str(error)) for handle in handles]
         rows = {handle.id: listed.get(element_of(handle)) for handle in handles}
@@ -354,7 +372,7 @@ class BatchSite:
         for first in range(0, len(rows), MOST_NAMES):
             here = [(row.job, row.index) for row in rows[first : first + MOST_NAMES]]
             try:
-                done = await self._runner.run(command(here), timeout=self._settings.timeout)
+                done = await self._runner.run(command(here), timeout=self._settings.timeout, lane=Lane.ACT)
                 said.append(self._system.cancelled(done))
             except (NotRun, Unanswered) as error:
                 said.append(str(error))

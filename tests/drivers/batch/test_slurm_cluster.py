@@ -347,3 +347,25 @@ def test_a_script_can_be_looked_at_before_and_after(daemon: DaemonProcess) -> No
         assert f"#SBATCH --partition={PARTITION}" in headers[0]
         assert headers[0] == headers[1][1:]
         cluster.shutdown()
+
+
+async def test_no_more_jobs_wait_than_the_site_allows(unstarted: DaemonProcess, system: Slurm) -> None:
+    """Two clusters of one user queue no more jobs than they may together; the others are told, and come in turn."""
+    with unstarted.config.open("a") as config:
+        config.write("max_queued = 3\n")
+    unstarted.start()
+    async with AsyncDaskd(unstarted.address) as daskd:
+        # nothing of a held job's starts
+        await daskd.create("sim", spec(4, job_extra_directives=["--hold"]))
+        await daskd.create("two", spec(4, job_extra_directives=["--hold"]))
+        for name in ("sim", "two"):
+            await comes_to(daskd, lambda cluster: "the site allows 3" in cluster.groups[0].message, "told", of=name)
+        until(lambda: len(system.jobs("PENDING")) == 3, "three jobs wait")
+        released = set(system.jobs("PENDING"))
+        for job in released:
+            system.ask("scontrol", "release", job)
+        until(lambda: set(system.jobs("PENDING")) - released, "others are submitted once these run", SLOW)
+        assert len(system.jobs("PENDING")) <= 3
+        for name in ("sim", "two"):
+            assert (await daskd.get(name)).groups[0].failures == 0
+            await daskd.delete(name)
