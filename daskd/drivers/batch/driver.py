@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from daskd.model.identity import Identity
 from daskd.model.spec import ClusterSpec, WorkerGroupSpec
 from daskd.model.views import Preview
 
+from .files import Files, FilesHere
+from .here import Here
 from .options import BatchOptions, BatchSettings
 from .preview import preview_of
 from .runner import Runner
@@ -83,8 +86,25 @@ class BatchDriver:
                 facts={"user": who.name},
             )
         settings = self._settings_of(surroundings)
-        runner = Runner(who, settings.bin, self.variables(settings), settings.per_minute)
-        return BatchSite(self.system(), self.options, who, surroundings, settings, runner)
+        runner, files = await self._reached(who, settings)
+        return BatchSite(self.system(), self.options, who, surroundings, settings, runner, files)
+
+    async def _reached(self, who: Identity, settings: BatchSettings) -> tuple[Runner, Files]:
+        """Where the commands are run, and the owner's files are."""
+        variables, host = self.variables(settings), settings.login_host
+        if host is None:
+            runner = Runner(Here(who, settings.bin, variables), settings.per_minute)
+            return runner, FilesHere(who, runner)
+        try:
+            from .login import FilesAtLogin, LoginNode, daemons_own, endpoint_of
+        except ImportError as error:
+            words = f"`login_host` of the {self.name} driver needs asyncssh ({error}): pip install 'daskd[ssh]'"
+            raise NotAllowed(words, facts={"driver": self.name}) from error
+        daemon = who if who.uid == os.geteuid() else await asyncio.to_thread(daemons_own)
+        # whom the daemon itself is, its ~/.ssh/config may call otherwise there
+        node = LoginNode(endpoint_of(host, "" if who.uid == daemon.uid else who.name), daemon, settings.bin, variables)
+        runner = Runner(node, settings.per_minute)
+        return runner, FilesAtLogin(node, runner)
 
     def variables(self, settings: BatchSettings) -> dict[str, str]:
         """What the system's commands need in their environment."""

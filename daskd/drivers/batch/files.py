@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from daskd.drivers import payload
 from daskd.model.identity import Identity
@@ -20,6 +20,11 @@ from .runner import NotNow, NotRun, Runner, Unanswered
 TIMEOUT_S = 30.0
 _LANES = {"records": Lane.LOOK, "read_log": Lane.READ}
 _MODULES = (("local", "files"), ("local", "logs"), ("batch", "folder"))
+
+
+def lane_of(verb: str) -> Lane:
+    """Whose turn a question takes."""
+    return _LANES.get(verb, Lane.ACT)
 
 
 class FilesFailed(OSError):
@@ -36,8 +41,23 @@ class FilesFailed(OSError):
         self.may_pass = may_pass
 
 
-class Files:
-    """What one owner's jobs leave in files.
+class Files(Protocol):
+    """What one owner's jobs need, and leave, in files."""
+
+    async def ask(self, verb: str, **arguments: Any) -> dict[str, Any]:
+        """The answer of one of `folder`'s verbs.
+
+        Raises
+        ------
+        Refusal
+            When the owner can't do it.
+        FilesFailed
+            When it could not be asked.
+        """
+
+
+class FilesHere:
+    """Those on this machine.
 
     Parameters
     ----------
@@ -50,18 +70,10 @@ class Files:
         self._is_own = who.uid == os.geteuid()
 
     async def ask(self, verb: str, **arguments: Any) -> dict[str, Any]:
-        """The answer of one of `folder`'s verbs.
-
-        Raises
-        ------
-        Refusal
-            When the owner can't do it.
-        FilesFailed
-            When it could not be asked.
-        """
+        """The answer of one of `folder`'s verbs."""
         if self._is_own:
             return await asyncio.to_thread(folder.VERBS[verb], arguments)
-        return await self._ask_as_owner({"verb": verb, **arguments}, _LANES.get(verb, Lane.ACT))
+        return await self._ask_as_owner({"verb": verb, **arguments}, lane_of(verb))
 
     async def _ask_as_owner(self, request: Mapping[str, Any], lane: Lane) -> dict[str, Any]:
         argv = [sys.executable, "-I", "-S", "-c", payload.LOADER]

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from daskd.drivers.ssh.options import LoginHost, one_host
 from daskd.model.quantity import Amount, parse_seconds
 from daskd.model.spec import Path, Text, WorkerGroupSpec
 
@@ -136,3 +137,8 @@ class BatchSettings(_Frozen):
     )
     timeout: float = Field(default=30.0, ge=1, le=50, description="Seconds after which a command is given up.")
     log_directory: Folder = Field(default="~/.daskd", description="As the option, for those who do not say.")
+    login_host: Annotated[LoginHost, BeforeValidator(one_host)] | None = Field(
+        default=None,
+        description="The host on which the commands are run, reached by SSH: [USER@]HOST[:PORT], or a table as the "
+        "SSH driver's hosts; by default the daemon's own.",
+    )

@@ -77,10 +77,12 @@ class BatchSite:
         surroundings: Surroundings,
         settings: BatchSettings,
         runner: Runner,
+        files: Files,
     ) -> None:
         self.capabilities = Capabilities(
             repeat_safe=False,
-            settle_s=SETTLE_S,
+            # on a login node a command may go on when the connection has broken
+            settle_s=SETTLE_S if settings.login_host is None else SETTLE_S + settings.timeout,
             absence_is_end=False,
             poll_min_s=min(settings.poll_min, settings.poll),
             poll_quiet_s=settings.poll,
@@ -94,7 +96,7 @@ class BatchSite:
         self._where = surroundings
         self._settings = settings
         self._runner = runner
-        self._files = Files(who, runner)
+        self._files = files
         self._roots = Roots(surroundings.state_dir / system.name / str(who.uid))
         self._secrets: dict[str, dict[str, bytes]] = {}
         self._doubts = Doubts()
@@ -104,8 +106,9 @@ class BatchSite:
         self._told_to_end: dict[Element, float] = {}
         self._quiet: dict[tuple[str, str], float] = {}
 
-    def _root(self, options: BatchOptions) -> str:
-        return root_of(options.log_directory or self._settings.log_directory, self._who.home)
+    async def _root(self, options: BatchOptions) -> str:
+        account = await self._runner.account()
+        return root_of(options.log_directory or self._settings.log_directory, account.home)
 
     def _folder(self, root: str, cluster: str) -> str:
         return folder_of(root, self._where.state_id, self._system.name, cluster)
@@ -127,10 +130,16 @@ class BatchSite:
         return self._queued.room(self._options.model_validate(group.options).max_queued, waiting)
 
     async def prepare(self, batch: Batch) -> list[Handle]:
-        """A name for each array, and an index for each member."""
+        """A name for each array, and an index for each member.
+
+        Without a folder where it can't be known who the owner is on the login node: nothing is submitted then.
+        """
         group = batch.group
         options = self._options.model_validate(group.options) if group else self._options()
-        folder = self._folder(self._root(options), batch.cluster)
+        try:
+            folder = self._folder(await self._root(options), batch.cluster)
+        except NotRun:
+            folder = ""
         prefix = f"{options.job_name}-" if options.job_name else ""
         handles, now, most = [], time.time(), self._settings.array_max
         for first in range(0, len(batch.members), most):
@@ -143,7 +152,7 @@ class BatchSite:
 
     async def launch(self, batch: Batch, handles: Sequence[Handle]) -> list[Outcome]:
         """One array for all members of a name, submitted once."""
-        hindrance, may_pass = await self._hindrance(batch)
+        hindrance, may_pass = await self._hindrance(batch, handles[0].data["folder"])
         if hindrance:
             self._queued.refused(map(element_of, handles))
             return [Outcome(handle, Result.REFUSED, hindrance, full=may_pass) for handle in handles]
@@ -157,16 +166,20 @@ class BatchSite:
         self._queued.refused(element_of(one.handle) for one in outcomes if one.result is Result.REFUSED)
         return outcomes
 
-    async def _hindrance(self, batch: Batch) -> tuple[str, bool]:
+    async def _hindrance(self, batch: Batch, folder: str) -> tuple[str, bool]:
         """Make what the jobs need; why that can't be, else an empty text, and whether it may be otherwise soon."""
         if batch.group is None:
             return f"the {self._system.name} driver runs workers: a scheduler is the local driver's", False
         if not batch.address:
             return "the scheduler has not said where it is yet", False
-        root = self._root(self._options.model_validate(batch.group.options))
         try:
+            root = await self._root(self._options.model_validate(batch.group.options))
+            if not folder:
+                return "the login node was not reached a moment ago", True
             await asyncio.to_thread(self._roots.add, batch.cluster, [root])
-            await self._files.ask("make", root=root, folder=self._folder(root, batch.cluster))
+            await self._files.ask("make", root=root, folder=folder)
+        except NotRun as error:
+            return str(error), isinstance(error, NotNow)
         except (Refusal, OSError) as error:
             return str(error), isinstance(error, FilesFailed) and error.may_pass
         return "", False
@@ -220,7 +233,7 @@ class BatchSite:
         return body_of(batch, group, options, members, self._system.index_variable, files)
 
     async def _list(self, lane: Lane) -> list[Row]:
-        listing, begun = self._system.listing(self._who.name if self._who.is_known else str(self._who.uid)), time.time()
+        listing, begun = self._system.listing((await self._runner.account()).name), time.time()
         done = await self._runner.run(listing, timeout=self._settings.timeout, lane=lane)
         # some list all that there is on the site
         rows = await asyncio.to_thread(self._system.listed, done)
@@ -285,7 +298,7 @@ class BatchSite:
         return Observation(seen.handle, State.ENDED, words, End(Cause.VANISHED, words=words))
 
     async def _records(self, handles: Sequence[Handle]) -> dict[str, dict[str, Any]]:
-        folders = {handle.id: str(handle.data["folder"]) for handle in handles}
+        folders = {handle.id: str(handle.data["folder"]) for handle in handles if handle.data["folder"]}
         if not folders:
             return {}
         try:
@@ -422,4 +435,5 @@ class BatchSite:
         await asyncio.to_thread(self._roots.forget, cluster)
 
     async def close(self) -> None:
-        """Nothing is held open."""
+        """Hang up, where the commands are run elsewhere."""
+        await self._runner.close()

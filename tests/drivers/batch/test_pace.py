@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from daskd.drivers.batch.here import Here
 from daskd.drivers.batch.pace import AT_ONCE, Lane, Pace
 from daskd.drivers.batch.runner import NotNow, NotRun, Runner
 from daskd.model.identity import Identity
@@ -72,7 +73,7 @@ async def test_who_gives_up_takes_no_turn() -> None:
 
 async def test_a_command_whose_turn_does_not_come_was_not_started() -> None:
     """It is refused for now, which is no launch that may have taken place."""
-    runner = Runner(Identity("me", 0, 0, "/"), "/nonexistent", {}, SELDOM)
+    runner = Runner(Here(Identity("me", 0, 0, "/"), "/nonexistent", {}), SELDOM)
     for _ in range(AT_ONCE):
         with pytest.raises(NotRun, match="there is no command"):
             await runner.run(["no-such-command"], timeout=60, lane=Lane.ACT)

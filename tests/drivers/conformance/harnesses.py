@@ -8,6 +8,7 @@ from .local import local_harness
 from .pbs import pbs_harness, torque_harness
 from .sge import sge_harness
 from .slurm import slurm_harness
+from .slurm_by_ssh import slurm_by_ssh_harness
 from .ssh import ssh_harness
 
 HARNESSES = {
@@ -15,6 +16,7 @@ HARNESSES = {
     "pbs": pbs_harness,
     "sge": sge_harness,
     "slurm": slurm_harness,
+    "slurm-by-ssh": slurm_by_ssh_harness,
     "ssh": ssh_harness,
     "torque": torque_harness,
 }
@@ -22,11 +24,12 @@ HARNESSES = {
 LOCAL = pytest.param("local")
 SGE = pytest.param("sge", marks=pytest.mark.systems)
 SLURM = pytest.param("slurm", marks=pytest.mark.systems)
+SLURM_BY_SSH = pytest.param("slurm-by-ssh", marks=pytest.mark.systems)
 SSH = pytest.param("ssh", marks=pytest.mark.systems)
 # doubles of their command lines, see `pbs.py`
 PBS = pytest.param("pbs", marks=pytest.mark.systems)
 TORQUE = pytest.param("torque", marks=pytest.mark.systems)
 
-DRIVERS = [LOCAL, PBS, SGE, SLURM, SSH, TORQUE]
-FREEZABLE = [PBS, SGE, SLURM, SSH, TORQUE]
+DRIVERS = [LOCAL, PBS, SGE, SLURM, SLURM_BY_SSH, SSH, TORQUE]
+FREEZABLE = [PBS, SGE, SLURM, SLURM_BY_SSH, SSH, TORQUE]
 """Those whose system can be kept from answering."""
