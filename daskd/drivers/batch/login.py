@@ -28,7 +28,7 @@ from .runner import Account, Done, NotNow, NotRun, Runner, Unanswered
 MARGIN_S = 5.0
 """How much longer an answer is waited for than what is asked may take there."""
 
-_MODULES = (("local", "files"), ("local", "variables"), ("local", "logs"), ("batch", "folder"), ("batch", "remote"))
+MODULES = (("local", "files"), ("local", "variables"), ("local", "logs"), ("batch", "folder"), ("batch", "remote"))
 
 
 class _Answer(BaseModel):
@@ -136,7 +136,7 @@ class LoginNode:
         """
         name = self._endpoint.name
         try:
-            return await self._connection.ask(self._endpoint.python, request, timeout, _MODULES)
+            return await self._connection.ask(self._endpoint.python, request, timeout, MODULES)
         except Down as down:
             raise NotNow(f"the login node {name} is {down}") from down
         except Refused as refused:
