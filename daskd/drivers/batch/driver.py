@@ -100,6 +100,9 @@ class BatchDriver:
         except ImportError as error:
             words = f"`login_host` of the {self.name} driver needs asyncssh ({error}): pip install 'daskd[ssh]'"
             raise NotAllowed(words, facts={"driver": self.name}) from error
+        if not who.is_known and host.username is None:
+            words = f"nobody can log in to {host.host} as {who.name}, which is no user of this machine"
+            raise NotAllowed(words, facts={"user": who.name})
         daemon = who if who.uid == os.geteuid() else await asyncio.to_thread(daemons_own)
         # whom the daemon itself is, its ~/.ssh/config may call otherwise there
         node = LoginNode(endpoint_of(host, "" if who.uid == daemon.uid else who.name), daemon, settings.bin, variables)
