@@ -288,6 +288,11 @@ class HelperProcess:
         finally:
             self._rest_later()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether there is one that answers."""
+        return self._running is not None and not self._running.is_over
+
     async def ready(self) -> None:
         """See that it runs and answers, and start it if not.
 

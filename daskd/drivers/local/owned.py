@@ -113,6 +113,9 @@ class OwnedSite:
             await asyncio.to_thread(self._units.bound, batch.cluster, bounds_with(batch))
         launcher = self._launcher(batch.cluster)
         try:
+            if launcher.is_running:
+                # its session was opened a while ago, and the owner's account may have ended since
+                await asyncio.to_thread(owner.check, self._who, self._session)
             await launcher.ready()
         except OSError as error:
             words = f"nothing can be started here as {self._who.name}: {error}"
