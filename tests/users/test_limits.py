@@ -3,42 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import pytest
-
 from ..daemon_process import until
-from .accounts import Account
+from .accounts import Account, limits, needs_limits
 from .conftest import Served
 from .test_two_users import daskctl, processes_of
 
-LIMITS = Path("/etc/security/limits.d")
 NOFILE = 7654
 CORE = 3 << 20
 
-needs_limits = pytest.mark.skipif(
-    not Path("/etc/pam.d/runuser").exists() or not LIMITS.is_dir(), reason="needs util-linux' PAM service, pam_limits"
-)
 pytestmark = needs_limits
-
-
-@contextmanager
-def limits(who: Account, *lines: str) -> Iterator[None]:
-    """What /etc/security/limits.d says of one user, for a while."""
-    handle, name = tempfile.mkstemp(prefix=f"{who.name}-", suffix=".conf", dir=LIMITS)
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.writelines(f"{who.name} {line}\n" for line in lines)
-        os.chmod(name, 0o644)
-        yield
-    finally:
-        os.unlink(name)
 
 
 LOOK = """

@@ -97,9 +97,9 @@ class Runner:
         timeout
             Seconds after which it is killed.
         submits
-            It begins something of the owner's. Then it is in a session of that user's, whose limits batch systems hand
-            on to jobs; and it is killed should this daemon die: what it would do later must not surprise the next one.
-            What looks or ends costs less, and must work for whom PAM refuses, too.
+            It begins something of the owner's. Then it is in a session of that user's, as if typed after a login: PAM
+            may refuse. And it is killed should this daemon die: what it would do later must not surprise the next one.
+            What looks or ends is asked often, so it costs less, and must work for whom PAM refuses, too.
 
         Raises
         ------
