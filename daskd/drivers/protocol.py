@@ -130,6 +130,9 @@ class Batch:
         Times and bounds that the runtime is told.
     dashboard_prefix
         The path below which the daemon serves the dashboard, from a unix socket that it bound; empty: it does not.
+    beside
+        Of each node of the cluster that the same driver launched and that has not ended: how many workers, and the
+        memory limit of one in bytes, 0 for none.
     """
 
     cluster: str
@@ -142,6 +145,7 @@ class Batch:
     address: str
     runtime: RuntimeSettings
     dashboard_prefix: str = ""
+    beside: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

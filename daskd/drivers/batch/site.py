@@ -173,7 +173,7 @@ class BatchSite:
             return [Outcome(handle, Result.REFUSED, words, lasting=True) for handle in handles]
         command = self._system.submit(name, len(handles), f"{handles[0].data['folder']}/jobs")
         try:
-            done = await self._runner.run(command, script, timeout=self._settings.timeout, dies_with_daemon=True)
+            done = await self._runner.run(command, script, timeout=self._settings.timeout, submits=True)
         except NotRun as error:
             return [Outcome(handle, Result.REFUSED, str(error)) for handle in handles]
         except Unanswered as error:
