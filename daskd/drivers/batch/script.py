@@ -29,10 +29,14 @@ def pythons(batch: Batch, group: WorkerGroupSpec) -> list[str]:
     return list(dict.fromkeys([batch.spec.python or sys.executable, "python3"]))
 
 
+def header_of(options: BatchOptions, directives: Sequence[str]) -> list[str]:
+    """The header's lines without those that the user wants left out."""
+    return [line for line in directives if not any(text in line for text in options.job_directives_skip)]
+
+
 def script_of(options: BatchOptions, directives: Sequence[str], body: str) -> str:
-    """Header and body; lines of the header that the user wants left out are."""
-    kept = [line for line in directives if not any(text in line for text in options.job_directives_skip)]
-    return "\n".join([options.shebang, *kept, "", body])
+    """Header and body."""
+    return "\n".join([options.shebang, *header_of(options, directives), "", body])
 
 
 def body_of(

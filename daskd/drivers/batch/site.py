@@ -39,9 +39,9 @@ from .folder import Refusal
 from .options import BatchOptions, BatchSettings
 from .roots import Roots
 from .runner import NotRun, Runner, Unanswered
-from .script import MOST_BYTES, body_of, script_of
+from .script import MOST_BYTES, body_of, header_of, script_of
 from .steady import Steady
-from .system import Declined, Row, Submitted, System, Unreadable
+from .system import Declined, Jobs, Row, Submitted, System, Unreadable
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -191,15 +191,21 @@ class BatchSite:
         group = batch.group
         assert group is not None
         options = self._options.model_validate(group.options)
-        body = await asyncio.to_thread(self._body, batch, group, options, handles)
+        body = self._system.prelude + await asyncio.to_thread(self._body, batch, group, options, handles)
+        folder = f"{handles[0].data['folder']}/jobs"
+        path = f"{folder}/{name}.sh"
+        directives = self._system.directives(group, options)
+        if self._system.takes_description:
+            await self._files.ask("put", path=path, text=script_of(options, (), body))
+            jobs = Jobs(name, tuple(handle.id for handle in handles), path, folder, batch.runtime.grace)
+            return self._system.description(header_of(options, directives), options, jobs).encode()
         if not self._system.private_script:
-            path = f"{handles[0].data['folder']}/jobs/{name}.sh"
             await self._files.ask("put", path=path, text=body)
             body = f". {shlex.quote(path)}\n"
         if not self._system.keeps_output:
-            prefix = shlex.quote(f"{handles[0].data['folder']}/jobs/{name}.")
+            prefix = shlex.quote(f"{folder}/{name}.")
             body = f"exec >>{prefix}{self._system.index_variable}.out 2>&1\n{body}"
-        return script_of(options, self._system.directives(group, options), body).encode()
+        return script_of(options, directives, body).encode()
 
     def _body(self, batch: Batch, group: WorkerGroupSpec, options: BatchOptions, handles: Sequence[Handle]) -> str:
         ids = {handle.id for handle in handles}
@@ -252,7 +258,17 @@ class BatchSite:
         self._doubts.listed(absent | uncertain, begun, deep=asked or not absent)
         settled = [self._settled(one, now) for one in seen]
         strays = elements.strays(self._system.name, rows, known, self._where.state_id) if deep else ()
+        await self._clear([row for row in rows if row.state is State.ENDED and (row.name, row.index) in asked_of])
         return Snapshot(begun, True, tuple(self._steady.kept(settled, now)), strays)
+
+    async def _clear(self, rows: Sequence[Row]) -> None:
+        """Have these no longer listed, where it takes a command; one that does not work is given again next time."""
+        for first in range(0, len(rows), MOST_NAMES):
+            command = self._system.clear(rows[first : first + MOST_NAMES])
+            if command is None:
+                return
+            with suppress(NotRun, Unanswered):
+                await self._runner.run(command, timeout=self._settings.timeout)
 
     def _observation(
         self, handle: Handle, row: Row | None, record: Mapping[str, Any] | None, now: float
@@ -336,8 +352,11 @@ class BatchSite:
         words = await self._end(self._system.cancel, living if force else waiting)
         if not words:
             self._cancelled |= {(row.name, row.index) for row in waiting}
+        begun = [row for row in living if row.state is not State.QUEUED]
         if not force:
-            words += await self._ask_to_end([row for row in living if row.state is not State.QUEUED])
+            words += await self._ask_to_end(begun)
+        elif not words:
+            self._note_told_to_end(begun)
         result = Result.UNSURE if words else Result.ACCEPTED
         return [
             Outcome(handle, result, words) if rows[handle.id] in living else Outcome(handle, Result.GONE)
@@ -352,8 +371,12 @@ class BatchSite:
         ]
         words = await self._end(self._system.ask_to_end, new)
         if not words:
-            self._told_to_end |= {(row.name, row.index): now for row in new}
+            self._note_told_to_end(new)
         return words
+
+    def _note_told_to_end(self, rows: Sequence[Row]) -> None:
+        now = time.monotonic()
+        self._told_to_end |= {(row.name, row.index): now for row in rows}
 
     async def _end(self, command: Callable[[Sequence[tuple[str, int]]], list[str]], rows: Sequence[Row]) -> str:
         """End these jobs; why that did not work, else an empty text."""

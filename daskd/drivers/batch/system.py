@@ -73,6 +73,31 @@ class Declined:
     lasting: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """Jobs that a description asks for, instead of a script that is submitted itself.
+
+    Attributes
+    ----------
+    name
+        Of all of them.
+    ids
+        The instance of each, by its place from 0 on.
+    script
+        The path of their script, which its owner alone can read.
+    output
+        The folder for what they print.
+    grace
+        Seconds that a node is given to end in.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    script: str
+    output: str
+    grace: float
+
+
 class System(Protocol):
     """One batch system. All of it is pure: commands to be run, and what their answers mean.
 
@@ -89,6 +114,10 @@ class System(Protocol):
         file of the owner's that the script reads.
     keeps_output
         It puts what jobs print where `submit` told it to, as NAME.INDEX.out. Where it does not, the script does.
+    takes_description
+        What `submit` reads is a description of jobs, and the script lies in a file that it names.
+    prelude
+        Lines of shell before the script's own.
     """
 
     name: str
@@ -96,12 +125,18 @@ class System(Protocol):
     first_index: int = 0
     private_script: bool = True
     keeps_output: bool = True
+    takes_description: bool = False
+    prelude: str = ""
 
     def directives(self, group: WorkerGroupSpec, options: BatchOptions) -> list[str]:
         """The header's lines."""
 
     def submit(self, name: str, count: int, output: str) -> list[str]:
         """The command that takes a script on its standard input; `output` is the folder for what jobs print."""
+
+    def description(self, header: Sequence[str], options: BatchOptions, jobs: Jobs) -> str:
+        """What `submit` reads of systems that take descriptions; `header` is of `directives`."""
+        raise NotImplementedError
 
     def submitted(self, done: Done) -> Submitted | Declined | None:
         """What became of it; None: nobody knows."""
@@ -125,6 +160,10 @@ class System(Protocol):
     def explained(self, rows: Sequence[Row], done: Done) -> list[Row]:
         """The same rows, with what it tells; as they were where it tells nothing."""
         return list(rows)
+
+    def clear(self, rows: Sequence[Row]) -> list[str] | None:
+        """The command that takes ended jobs out of the listing, where they stay; None: they leave it themselves."""
+        return None
 
     def history(self, names: Sequence[str], since: float) -> list[str] | None:
         """The command that tells of jobs no longer listed, submitted since so many seconds ago; None: there is none."""

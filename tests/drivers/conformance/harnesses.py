@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from .condor import condor_harness
 from .local import local_harness
 from .pbs import pbs_harness, torque_harness
 from .sge import sge_harness
@@ -11,6 +12,7 @@ from .slurm import slurm_harness
 from .ssh import ssh_harness
 
 HARNESSES = {
+    "htcondor": condor_harness,
     "local": local_harness,
     "pbs": pbs_harness,
     "sge": sge_harness,
@@ -19,6 +21,7 @@ HARNESSES = {
     "torque": torque_harness,
 }
 
+HTCONDOR = pytest.param("htcondor", marks=pytest.mark.systems)
 LOCAL = pytest.param("local")
 SGE = pytest.param("sge", marks=pytest.mark.systems)
 SLURM = pytest.param("slurm", marks=pytest.mark.systems)
@@ -27,6 +30,6 @@ SSH = pytest.param("ssh", marks=pytest.mark.systems)
 PBS = pytest.param("pbs", marks=pytest.mark.systems)
 TORQUE = pytest.param("torque", marks=pytest.mark.systems)
 
-DRIVERS = [LOCAL, PBS, SGE, SLURM, SSH, TORQUE]
-FREEZABLE = [PBS, SGE, SLURM, SSH, TORQUE]
+DRIVERS = [HTCONDOR, LOCAL, PBS, SGE, SLURM, SSH, TORQUE]
+FREEZABLE = [HTCONDOR, PBS, SGE, SLURM, SSH, TORQUE]
 """Those whose system can be kept from answering."""
