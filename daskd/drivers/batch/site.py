@@ -164,16 +164,21 @@ class BatchSite:
         return ""
 
     async def _submit(self, batch: Batch, name: str, handles: Sequence[Handle]) -> list[Outcome]:
+        output = f"{handles[0].data['folder']}/jobs"
         try:
             script = await self._script(batch, name, handles)
+            handed = self._system.handed(script, name, len(handles), output)
+            for file, text in handed.files.items():
+                await self._files.ask("put", path=f"{output}/{file}", text=text)
         except (Refusal, OSError) as error:
             return [Outcome(handle, Result.REFUSED, str(error)) for handle in handles]
-        if len(script) > MOST_BYTES:
-            words = f"its script has {len(script)} bytes, and at most {MOST_BYTES} are taken: set fewer variables"
+        size = len(script.encode())
+        if size > MOST_BYTES:
+            words = f"its script has {size} bytes, and at most {MOST_BYTES} are taken: set fewer variables"
             return [Outcome(handle, Result.REFUSED, words, lasting=True) for handle in handles]
-        command = self._system.submit(name, len(handles), f"{handles[0].data['folder']}/jobs")
+        stdin = handed.stdin.encode()
         try:
-            done = await self._runner.run(command, script, timeout=self._settings.timeout, dies_with_daemon=True)
+            done = await self._runner.run(handed.argv, stdin, timeout=self._settings.timeout, dies_with_daemon=True)
         except NotRun as error:
             return [Outcome(handle, Result.REFUSED, str(error)) for handle in handles]
         except Unanswered as error:
@@ -187,19 +192,19 @@ class BatchSite:
             return [Outcome(handle, Result.REFUSED, answer.words, answer.lasting, full) for handle in handles]
         return [Outcome(handle, Result.UNSURE, done.words) for handle in handles]
 
-    async def _script(self, batch: Batch, name: str, handles: Sequence[Handle]) -> bytes:
+    async def _script(self, batch: Batch, name: str, handles: Sequence[Handle]) -> str:
         group = batch.group
         assert group is not None
         options = self._options.model_validate(group.options)
         body = await asyncio.to_thread(self._body, batch, group, options, handles)
+        if not self._system.keeps_output:
+            prefix = shlex.quote(f"{handles[0].data['folder']}/jobs/{name}.")
+            body = f"exec >>{prefix}{self._system.index_variable}.out 2>&1\n{body}"
         if not self._system.private_script:
             path = f"{handles[0].data['folder']}/jobs/{name}.sh"
             await self._files.ask("put", path=path, text=body)
             body = f". {shlex.quote(path)}\n"
-        if not self._system.keeps_output:
-            prefix = shlex.quote(f"{handles[0].data['folder']}/jobs/{name}.")
-            body = f"exec >>{prefix}{self._system.index_variable}.out 2>&1\n{body}"
-        return script_of(options, self._system.directives(group, options), body).encode()
+        return script_of(options, self._system.directives(group, options), body)
 
     def _body(self, batch: Batch, group: WorkerGroupSpec, options: BatchOptions, handles: Sequence[Handle]) -> str:
         ids = {handle.id for handle in handles}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from daskd.drivers.protocol import Wait
@@ -73,6 +73,23 @@ class Declined:
     lasting: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """How a script comes to its system.
+
+    Attributes
+    ----------
+    argv, stdin
+        The command that submits it, and what that reads.
+    files
+        What it needs beside that, by name in the folder for what jobs print: written first, for their owner alone.
+    """
+
+    argv: list[str]
+    stdin: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
 class System(Protocol):
     """One batch system. All of it is pure: commands to be run, and what their answers mean.
 
@@ -102,6 +119,10 @@ class System(Protocol):
 
     def submit(self, name: str, count: int, output: str) -> list[str]:
         """The command that takes a script on its standard input; `output` is the folder for what jobs print."""
+
+    def handed(self, script: str, name: str, count: int, output: str) -> Handed:
+        """How it gets a script: by `submit`, on standard input, where its commands have no other way."""
+        return Handed(self.submit(name, count, output), script)
 
     def submitted(self, done: Done) -> Submitted | Declined | None:
         """What became of it; None: nobody knows."""
