@@ -45,7 +45,7 @@ class LsfOptions(BatchOptions):
     mem: Amount | None = Field(default=None, description="Another name for `memory`.")
     lsf_units: Unit | None = Field(
         default=None,
-        description="The unit of memory limits at this site, LSF_UNIT_FOR_LIMITS of its lsf.conf; by default LSF's, kb.",
+        description="The unit of memory limits here, LSF_UNIT_FOR_LIMITS of lsf.conf; by default LSF's own, kb.",
     )
     use_stdin: bool = Field(default=True, description="Scripts are given to bsub on its standard input; no other way.")
 
@@ -147,7 +147,7 @@ class Lsf(System):
 
 def in_units(memory: int, unit: Unit) -> int:
     """Bytes in the unit of LSF's limits, rounded up."""
-    return -(-memory // 1024 ** _POWERS[unit])
+    return -(-memory // (1 << 10 * _POWERS[unit]))
 
 
 def run_limit(seconds: float) -> str:
@@ -183,10 +183,7 @@ def _row(name: str, place: str | None, fields: Mapping[str, str]) -> Row:
         wait = wait if wait is Wait.HELD else waits.wait_of(REASONS, reason, wait)
         words = waits.told(wait, "LSF", reason)
     elif state is State.ENDED:
-        code = fields.get("EXIT_CODE", "")
-        end = end_of(
-            word, int(code) if re.fullmatch(r"\d{1,9}", code, re.ASCII) else None, fields.get("EXIT_REASON", "")
-        )
+        end = end_of(word, _code(fields.get("EXIT_CODE", "")), fields.get("EXIT_REASON", ""))
         words = end.words
     elif state is not State.RUNNING:
         unknown = ", which daskd does not know" if state is State.UNKNOWN and word != "UNKWN" else ""
@@ -204,6 +201,10 @@ def _row(name: str, place: str | None, fields: Mapping[str, str]) -> Row:
         used=used,
         left=None if used is None or limit is None else max(0.0, limit - used),
     )
+
+
+def _code(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"\d{1,9}", text, re.ASCII) else None
 
 
 def _run_time(text: str) -> float | None:
