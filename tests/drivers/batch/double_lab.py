@@ -9,12 +9,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .double_pbs import COMMANDS
+from .double_pbs import COMMANDS, ask
 from .lab import until
 
 _VARIABLES = {"pbs": "PBS_ARRAY_INDEX", "torque": "PBS_ARRAYID"}
@@ -47,6 +47,14 @@ class Double:
             yield
         finally:
             self.server.send_signal(signal.SIGCONT)
+
+    def owners(self) -> dict[str, str]:
+        """Whose is what has not ended, by job."""
+        return {job["id"]: job["owner"] for job in ask(self.folder, verb="list") if job["state"] != "C"}
+
+    def delete(self, job: str) -> None:
+        """End a job, whoever's it is."""
+        ask(self.folder, verb="delete", jobs=[job])
 
     def pids(self) -> list[int]:
         """What jobs run."""
@@ -82,9 +90,16 @@ class Double:
 
 
 @contextmanager
-def double(dialect: str) -> Iterator[Double]:
-    """A double of "pbs" or "torque"; all of it is gone afterwards."""
+def double(dialect: str, wrap: Callable[[Sequence[str]], list[str]] = list) -> Iterator[Double]:
+    """A double of "pbs" or "torque"; all of it is gone afterwards.
+
+    Parameters
+    ----------
+    wrap
+        What its server is started as, such as `in_reach` where jobs of other users shall run.
+    """
     folder = Path(tempfile.mkdtemp(prefix="dkd-", dir="/tmp"))
+    folder.chmod(0o755)
     here = Path(__file__).parent
     for name in ("bin", "spool"):
         (folder / name).mkdir()
@@ -93,7 +108,8 @@ def double(dialect: str) -> Iterator[Double]:
         (folder / "bin" / name).write_text(f'#!/bin/sh\nexec {shlex.join(argv)} "$@"\n')
         (folder / "bin" / name).chmod(0o755)
     argv = [sys.executable, "-I", "-S", str(here / "double_server.py"), str(folder), _VARIABLES[dialect]]
-    made = Double(folder, subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *argv], start_new_session=True))
+    server = wrap(["setpriv", "--pdeathsig", "KILL", *argv])
+    made = Double(folder, subprocess.Popen(server, start_new_session=True))
     try:
         until((folder / "socket").exists, "its server listens")
         yield made

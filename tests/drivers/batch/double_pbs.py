@@ -54,7 +54,12 @@ def wrapped(line: str) -> str:
 def shown(dialect: str, job: dict[str, Any]) -> str:
     """One job as `qstat -f` writes it."""
     state = "F" if job["state"] == "C" and dialect == "pbs" else job["state"]
-    fields = {"Job_Name": job["name"], "Job_Owner": "root@double", "job_state": state, "comment": job["comment"]}
+    fields = {
+        "Job_Name": job["name"],
+        "Job_Owner": f"{job['owner']}@double",
+        "job_state": state,
+        "comment": job["comment"],
+    }
     if job["used"] is not None:
         fields |= {
             "exec_host": "node1/0",

@@ -9,8 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pwd
 import re
 import signal
+import socket
+import struct
 import sys
 import time
 from contextlib import suppress
@@ -33,6 +36,7 @@ class Job:
     name: str
     index: int
     script: str
+    owner: int
     state: str = "Q"
     status: int | None = None
     began: float | None = None
@@ -43,7 +47,26 @@ class Job:
         """What its system says of it."""
         used = None if self.began is None else int(time.time() - self.began)
         facts = {"id": self.id, "name": self.name, "state": self.state, "status": self.status, "used": used}
-        return {**facts, "walltime": self.asked.get("walltime"), "comment": self.asked.get("comment", "")}
+        return {
+            **facts,
+            "owner": pwd.getpwuid(self.owner).pw_name,
+            "walltime": self.asked.get("walltime"),
+            "comment": self.asked.get("comment", ""),
+        }
+
+
+def uid_of(peer: socket.socket) -> int:
+    """Who is at the other end of a unix socket."""
+    found: tuple[int, int, int] = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return found[1]
+
+
+def as_user(uid: int) -> tuple[dict[str, str], list[str]]:
+    """A login's environment, and what makes setpriv change to that user."""
+    user = pwd.getpwuid(uid)
+    env = {"PATH": os.defpath, "HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name}
+    change = [f"--reuid={uid}", f"--regid={user.pw_gid}", "--init-groups"]
+    return env, change if uid != os.geteuid() else []
 
 
 class Server:
@@ -60,11 +83,13 @@ class Server:
         """Answer one command."""
         request = json.loads(await reader.read(-1))
         verb = getattr(self, f"do_{request.pop('verb')}")
+        if verb == self.do_submit:
+            request["owner"] = uid_of(writer.get_extra_info("socket"))
         writer.write(json.dumps(verb(**request)).encode())
         writer.close()
 
-    def do_submit(self, name: str, indexes: list[int] | None, text: str) -> dict[str, Any]:
-        """Take a job, or an array."""
+    def do_submit(self, name: str, indexes: list[int] | None, text: str, owner: int) -> dict[str, Any]:
+        """Take a job, or an array, of that user."""
         asked = dict(re.findall(r"^#PBS -l (walltime)=(\S+)$", text, re.MULTILINE))
         queue = re.search(r"^#PBS -q (\S+)$", text, re.MULTILINE)
         if queue is not None and queue[1] != "main":
@@ -74,7 +99,7 @@ class Server:
         script.write_text(text)
         for index in [None] if indexes is None else indexes:
             of = f"{self.number}.double" if index is None else f"{self.number}[{index}].double"
-            job = self.jobs[of] = Job(of, name, index or 0, str(script), asked=dict(asked))
+            job = self.jobs[of] = Job(of, name, index or 0, str(script), owner, asked=dict(asked))
             if re.search(r"^#PBS -h$", text, re.MULTILINE):
                 job.state = "H"
             else:
@@ -146,11 +171,14 @@ class Server:
         if job.state != "Q":
             return
         job.began = time.time()
-        env = {"PATH": os.defpath, "HOME": str(self.folder), "USER": "root", "LOGNAME": "root", "PBS_JOBID": job.id}
+        env, become = as_user(job.owner)
+        env["PBS_JOBID"] = job.id
         if "[" in job.id:
             env[self.variable] = str(job.index)
         job.process = await asyncio.create_subprocess_exec(
             "setpriv",
+            *become,
+            # last, for a change of user forgets it
             "--pdeathsig",
             "KILL",
             "/bin/sh",
@@ -171,7 +199,9 @@ class Server:
 async def main(folder: Path, variable: str) -> None:
     """Serve until killed."""
     server = Server(folder, variable)
+    os.umask(0o022)
     async with await asyncio.start_unix_server(server.answer, folder / "socket", limit=MOST_BYTES) as listening:
+        (folder / "socket").chmod(0o777)
         await listening.serve_forever()
 
 

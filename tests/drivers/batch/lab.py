@@ -20,6 +20,7 @@ from pathlib import Path
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "setpriv")
 PARTITION = "main"
 CORES_OF_NODE = 8
+LIVING = ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED")
 
 _CONF = """\
 ClusterName=test
@@ -182,6 +183,12 @@ class Slurm:
         """What is in the queue, an element each, such as "7_3"; with `states` only what is in one of them."""
         chosen = [f"--states={','.join(states)}"] if states else []
         return self.ask("squeue", "-h", "-r", *chosen, "-o", "%i").split()
+
+    def owners(self) -> dict[str, str]:
+        """Whose is what has not ended, by element."""
+        living = f"--states={','.join(LIVING)}"
+        lines = self.ask("squeue", "-h", "-r", living, "-o", "%i %u").splitlines()
+        return dict(line.split() for line in lines)
 
     def processes(self) -> dict[int, str]:
         """Command lines of all that jobs run, by pid."""
