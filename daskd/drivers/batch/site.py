@@ -341,7 +341,10 @@ class BatchSite:
         words = await self._end(self._system.cancel, living if force else waiting)
         if not words:
             self._cancelled |= {(row.name, row.index) for row in waiting}
-        if not force:
+        if force:
+            # what is killed leaves no record: whoever remembers is asked
+            self._told_to_end |= {(row.name, row.index): time.monotonic() for row in living}
+        else:
             words += await self._ask_to_end([row for row in living if row.state is not State.QUEUED])
         result = Result.UNSURE if words else Result.ACCEPTED
         return [
