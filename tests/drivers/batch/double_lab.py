@@ -61,6 +61,14 @@ class Double:
         """Whose is what has not ended, by job."""
         return {job["id"]: job["owner"] for job in ask(self.folder, verb="list") if job["state"] != "C"}
 
+    def pause(self) -> None:
+        """Stop all that runs."""
+        ask(self.folder, verb="pause", jobs=list(self.owners()))
+
+    def expire(self, number: int) -> None:
+        """Let the time of all jobs be over, and tell them by a signal."""
+        ask(self.folder, verb="expire", jobs=list(self.owners()), numbers=[number])
+
     def delete(self, job: str) -> None:
         """End a job, whoever's it is."""
         ask(self.folder, verb="delete", jobs=[job])

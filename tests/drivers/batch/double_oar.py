@@ -60,7 +60,7 @@ def shown(job: dict[str, Any]) -> dict[str, Any]:
         "command": job["asked"]["command"],
         "startTime": int(job["began"] or 0),
         "submissionTime": int(job["submitted"]),
-        "walltime": job["limit"] or 7200,
+        "walltime": int(job["limit"] or 7200),
         "message": "FIFO scheduling OK" if job["began"] is None else "",
         "exit_code": job["status"],
         "events": [{"type": name, "job_id": int(job["id"])} for name in _EVENTS.get(job["why"], [])],

@@ -50,7 +50,7 @@ class Job:
     asked
         What its commands are to tell of it, as it was submitted.
     limit
-        Seconds that it may run; 0: for ever.
+        Seconds that it may run, which is told alone; 0: for ever.
     """
 
     id: str
@@ -167,6 +167,11 @@ class Server:
             self.jobs[of].state = "S"
         return missing
 
+    def do_expire(self, jobs: list[str], numbers: Sequence[int]) -> None:
+        """Let the time of jobs be over, which are told by these signals."""
+        for of in jobs:
+            self.end(self.jobs[of], "limit", numbers)
+
     def do_delete(self, jobs: list[str], numbers: Sequence[int] = (signal.SIGTERM,)) -> list[str]:
         """End jobs, at first by these signals; those that there are no more are told of."""
         missing = [of for of in jobs if of not in self.jobs or self.jobs[of].state == "C"]
@@ -247,8 +252,6 @@ class Server:
         if job.state == "C":  # it was deleted just now
             self.signal(job, signal.SIGKILL)
         asyncio.get_running_loop().call_later(SHOWN_S, self.show, job)
-        if job.limit:
-            asyncio.get_running_loop().call_later(job.limit, self.end, job, "limit")
         code = await job.process.wait()
         job.status = -code if code < 0 else code << 8
         job.state = "C"
