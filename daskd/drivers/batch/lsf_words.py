@@ -35,7 +35,7 @@ REASONS: waits.Reasons = (
     (re.compile(r"host|resource|slots|processors|closed|unavailable|load information|requirement"), Wait.RESOURCES),
 )
 
-_TERMINATED = {
+TERMINATED = {
     "TERM_PREEMPT": Cause.PREEMPTED,
     "TERM_LOAD": Cause.PREEMPTED,
     "TERM_RC": Cause.PREEMPTED,
@@ -129,7 +129,7 @@ def end_of(word: str, code: int | None, reason: str) -> End:
     if word in ("DONE", "POST_DONE"):
         return End(Cause.EXITED, code=0, words="exited with code 0")
     key = reason.partition(":")[0].strip()
-    cause = _TERMINATED.get(key)
+    cause = TERMINATED.get(key)
     if cause is not None:
         return End(cause, words=f"{_DID[cause]}{waits.said('LSF', reason)}", certain=key not in _UNCERTAIN)
     if code is not None and code > 128:

@@ -33,7 +33,7 @@ REASONS: waits.Reasons = (
     (re.compile(r"enough resources|no resource"), Wait.RESOURCES),
 )
 
-_EVENTS = (
+EVENTS = (
     (frozenset({"BESTEFFORT_KILL"}), Cause.PREEMPTED),
     (frozenset({"WALLTIME"}), Cause.TIME_LIMIT),
     (frozenset({"EXTERMINATE_JOB", "PING_CHECKER_NODE_SUSPECTED_END_JOB"}), Cause.NODE_LOST),
@@ -117,7 +117,7 @@ def end_of(word: str, status: int | None, events: Collection[str], message: str,
     """
     said = waits.said("OAR", message)
     if word == "Error":
-        for names, cause in _EVENTS:
+        for names, cause in EVENTS:
             told = sorted(names.intersection(events))
             if told:
                 said = waits.said("OAR", f"{message}; {', '.join(told)}" if message else ", ".join(told))
