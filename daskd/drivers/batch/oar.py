@@ -27,6 +27,9 @@ _HEADER = "#OAR "
 _JOB = re.compile(r"^OAR_JOB_ID=(\d{1,18})\s*$", re.MULTILINE | re.ASCII)
 _ARRAY = re.compile(r"^OAR_ARRAY_ID=(\d{1,18})\s*$", re.MULTILINE | re.ASCII)
 _GONE = ("this job was already killed", "this job is not running")
+_OWN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}", re.ASCII)
+"""Strays have the names that their users gave them, which are to be no SQL."""
+
 _PROPERTY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
 _STATUS_BITS = 0xFFFF
 
@@ -137,8 +140,8 @@ class Oar(System):
         return list(_rows(answer))
 
     def history(self, names: Sequence[str], since: float) -> list[str]:
-        """What OAR's database, which forgets nothing, knows of these; names hold no quotes."""
-        several = ", ".join(f"'{name}'" for name in names if batch_of(name) is not None)
+        """What OAR's database, which forgets nothing, knows of these."""
+        several = ", ".join(f"'{name}'" for name in names if _OWN_NAME.fullmatch(name))
         return ["oarstat", "-J", "--sql", f"job_name IN ({several or 'NULL'})"]
 
     def remembered(self, done: Done) -> list[Row]:

@@ -199,7 +199,8 @@ class BatchSite:
         body = await asyncio.to_thread(self._body, batch, group, options, handles)
         if not self._system.keeps_output:
             prefix = shlex.quote(f"{handles[0].data['folder']}/jobs/{name}.")
-            body = f"exec >>{prefix}{self._system.index_variable}.out 2>&1\n{body}"
+            place = f'"$((daskd_place + {self._system.first_index}))"'
+            body = f"daskd_place={self._system.index_variable}\nexec >>{prefix}{place}.out 2>&1\n{body}"
         if not self._system.private_script:
             path = f"{handles[0].data['folder']}/jobs/{name}.sh"
             await self._files.ask("put", path=path, text=body)

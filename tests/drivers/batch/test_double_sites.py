@@ -21,6 +21,15 @@ from .double_lab import Double
 pytestmark = pytest.mark.systems
 
 HOLDS = {"lsf": "-H", "moab": "-h", "oar": "--hold", "pbs": "-h", "torque": "-h"}
+PLACES = {
+    "lsf": "$LSB_JOBINDEX",
+    "moab": "0",
+    "oar": "$OAR_ARRAY_INDEX",
+    "pbs": "$PBS_ARRAY_INDEX",
+    "torque": "$PBS_ARRAYID",
+}
+"""What says a job's place in its array; a job of Moab's is alone."""
+
 PASSWORD = "correct-horse-battery-staple"
 
 
@@ -114,3 +123,14 @@ async def test_others_read_no_secret_in_a_script(harness: JobsHarness) -> None:
     assert any(PASSWORD in path.read_text() for path in own)
     assert {path.stat().st_mode & 0o077 for path in own} == {0}
     await site.terminate(handles)
+
+
+async def test_what_a_job_prints_is_its_own_log(harness: JobsHarness) -> None:
+    """What comes before the supervisor is told of the member that printed it, and of no other."""
+    site = await harness.open()
+    group = harness.group(prologue=(f"echo printed by {PLACES[harness.driver.name]}",))
+    handles = await harness.bench.launch(site, harness.bench.batch(2, group))
+    await all_in(site, handles, State.RUNNING)
+    for handle in handles:
+        lines = [text async for chunk in site.logs(handle, "", None) for _, text in chunk.lines]
+        assert [line for line in lines if line.startswith("printed by")] == [f"printed by {handle.data['index']}"]

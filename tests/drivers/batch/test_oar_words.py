@@ -185,9 +185,9 @@ def test_an_empty_listing_is_one() -> None:
 
 
 def test_the_database_is_asked_by_name_and_tells_of_ends_alone() -> None:
-    """What lives is the listing's to tell; a name that is none of daskd's never reaches the database."""
+    """What lives is the listing's to tell; a name that would be more than one never reaches the database."""
     assert OAR.history([NAME, f"etl-{NAME}"], 10.0)[-1] == f"job_name IN ('{NAME}', 'etl-{NAME}')"
-    assert OAR.history(["x' OR '1'='1"], 10.0)[-1] == "job_name IN (NULL)"
+    assert OAR.history(["x' OR '1'='1", f"x'-{NAME}"], 10.0)[-1] == "job_name IN (NULL)"
     answer = oarstat(j43=job(state="Terminated", exit_code=0), j44=job(array_index=3))
     assert [row.index for row in OAR.remembered(answer)] == [2]
 
