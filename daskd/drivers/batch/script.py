@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from daskd.drivers.protocol import Batch, Member
 from daskd.model.spec import WorkerGroupSpec
 
 from .options import BatchOptions
+from .system import Handed, Jobs, Script, System
 
 MOST_BYTES = 4 << 20
 """Slurm takes no larger script."""
@@ -29,14 +31,28 @@ def pythons(batch: Batch, group: WorkerGroupSpec) -> list[str]:
     return list(dict.fromkeys([batch.spec.python or sys.executable, "python3"]))
 
 
-def header_of(options: BatchOptions, directives: Sequence[str]) -> list[str]:
-    """The header's lines without those that the user wants left out."""
-    return [line for line in directives if not any(text in line for text in options.job_directives_skip)]
+def jobs_folder(folder: str) -> str:
+    """Where in a cluster's folder lies what its jobs print, and need beside their scripts."""
+    return f"{folder}/jobs"
 
 
-def script_of(options: BatchOptions, directives: Sequence[str], body: str) -> str:
-    """Header and body."""
-    return "\n".join([options.shebang, *header_of(options, directives), "", body])
+def handed_over(system: System, options: BatchOptions, group: WorkerGroupSpec, body: str, jobs: Jobs) -> Handed:
+    """How jobs of a group come to their system; `body` is what their script does."""
+    if not system.keeps_output:
+        place = f'"$((daskd_place + {system.first_index}))"'
+        prefix = shlex.quote(f"{jobs.output}/{jobs.name}.")
+        body = f"daskd_place={system.index_variable}\nexec >>{prefix}{place}.out 2>&1\n{body}"
+    own: dict[str, str] = {}
+    if not system.private_script:
+        file = f"{jobs.name}.sh"
+        own, body = {file: body}, f". {shlex.quote(f'{jobs.output}/{file}')}\n"
+    header = tuple(
+        line
+        for line in system.directives(group, options)
+        if not any(text in line for text in options.job_directives_skip)
+    )
+    handed = system.handed(Script(options.shebang, header, body), jobs)
+    return dataclasses.replace(handed, files={**own, **handed.files})
 
 
 def body_of(

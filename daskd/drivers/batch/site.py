@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import shlex
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -39,9 +38,9 @@ from .folder import Refusal
 from .options import BatchOptions, BatchSettings
 from .roots import Roots
 from .runner import NotRun, Runner, Unanswered
-from .script import MOST_BYTES, body_of, header_of, script_of
+from .script import MOST_BYTES, body_of, handed_over, jobs_folder
 from .steady import Steady
-from .system import Declined, Jobs, Row, Submitted, System, Unreadable
+from .system import Declined, Handed, Jobs, Row, Submitted, System, Unreadable
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -165,15 +164,18 @@ class BatchSite:
 
     async def _submit(self, batch: Batch, name: str, handles: Sequence[Handle]) -> list[Outcome]:
         try:
-            script = await self._script(batch, name, handles)
+            handed = await self._handed(batch, name, handles)
+            for file, text in handed.files.items():
+                await self._files.ask("put", path=f"{jobs_folder(handles[0].data['folder'])}/{file}", text=text)
         except (Refusal, OSError) as error:
             return [Outcome(handle, Result.REFUSED, str(error)) for handle in handles]
-        if len(script) > MOST_BYTES:
-            words = f"its script has {len(script)} bytes, and at most {MOST_BYTES} are taken: set fewer variables"
+        stdin = handed.stdin.encode()
+        size = len(stdin) + sum(len(text.encode()) for text in handed.files.values())
+        if size > MOST_BYTES:
+            words = f"its script has {size} bytes, and at most {MOST_BYTES} are taken: set fewer variables"
             return [Outcome(handle, Result.REFUSED, words, lasting=True) for handle in handles]
-        command = self._system.submit(name, len(handles), f"{handles[0].data['folder']}/jobs")
         try:
-            done = await self._runner.run(command, script, timeout=self._settings.timeout, submits=True)
+            done = await self._runner.run(handed.argv, stdin, timeout=self._settings.timeout, submits=True)
         except NotRun as error:
             return [Outcome(handle, Result.REFUSED, str(error)) for handle in handles]
         except Unanswered as error:
@@ -187,25 +189,14 @@ class BatchSite:
             return [Outcome(handle, Result.REFUSED, answer.words, answer.lasting, full) for handle in handles]
         return [Outcome(handle, Result.UNSURE, done.words) for handle in handles]
 
-    async def _script(self, batch: Batch, name: str, handles: Sequence[Handle]) -> bytes:
+    async def _handed(self, batch: Batch, name: str, handles: Sequence[Handle]) -> Handed:
         group = batch.group
         assert group is not None
         options = self._options.model_validate(group.options)
-        body = self._system.prelude + await asyncio.to_thread(self._body, batch, group, options, handles)
-        folder = f"{handles[0].data['folder']}/jobs"
-        path = f"{folder}/{name}.sh"
-        directives = self._system.directives(group, options)
-        if self._system.takes_description:
-            await self._files.ask("put", path=path, text=script_of(options, (), body))
-            jobs = Jobs(name, tuple(handle.id for handle in handles), path, folder, batch.runtime.grace)
-            return self._system.description(header_of(options, directives), options, jobs).encode()
-        if not self._system.private_script:
-            await self._files.ask("put", path=path, text=body)
-            body = f". {shlex.quote(path)}\n"
-        if not self._system.keeps_output:
-            prefix = shlex.quote(f"{folder}/{name}.")
-            body = f"exec >>{prefix}{self._system.index_variable}.out 2>&1\n{body}"
-        return script_of(options, directives, body).encode()
+        body = await asyncio.to_thread(self._body, batch, group, options, handles)
+        ids = tuple(handle.id for handle in handles)
+        jobs = Jobs(name, ids, jobs_folder(handles[0].data["folder"]), batch.runtime.grace)
+        return handed_over(self._system, options, group, body, jobs)
 
     def _body(self, batch: Batch, group: WorkerGroupSpec, options: BatchOptions, handles: Sequence[Handle]) -> str:
         ids = {handle.id for handle in handles}
@@ -352,11 +343,11 @@ class BatchSite:
         words = await self._end(self._system.cancel, living if force else waiting)
         if not words:
             self._cancelled |= {(row.name, row.index) for row in waiting}
-        begun = [row for row in living if row.state is not State.QUEUED]
         if not force:
-            words += await self._ask_to_end(begun)
+            words += await self._ask_to_end([row for row in living if row.state is not State.QUEUED])
         elif not words:
-            self._note_told_to_end(begun)
+            # what is killed leaves no record: whoever remembers is asked
+            self._note_told_to_end(living)
         result = Result.UNSURE if words else Result.ACCEPTED
         return [
             Outcome(handle, result, words) if rows[handle.id] in living else Outcome(handle, Result.GONE)

@@ -143,7 +143,7 @@ def sge(wrap: Wrap = list) -> Iterator[Lab]:
 
 @contextmanager
 def doubled(dialect: str, wrap: Wrap = list) -> Iterator[Lab]:
-    """A double of PBS, or of Torque."""
+    """A double of a system's command lines."""
     with double(dialect, wrap) as system:
         yield Lab(
             dialect,
@@ -156,6 +156,9 @@ def doubled(dialect: str, wrap: Wrap = list) -> Iterator[Lab]:
 
 
 LABS: Mapping[str, Callable[..., AbstractContextManager[Lab]]] = {
+    "lsf": partial(doubled, "lsf"),
+    "moab": partial(doubled, "moab"),
+    "oar": partial(doubled, "oar"),
     "pbs": partial(doubled, "pbs"),
     "sge": sge,
     "slurm": slurm,

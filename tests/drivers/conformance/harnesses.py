@@ -6,6 +6,9 @@ import pytest
 
 from .condor import condor_harness
 from .local import local_harness
+from .lsf import lsf_harness
+from .moab import moab_harness
+from .oar import oar_harness
 from .pbs import pbs_harness, torque_harness
 from .sge import sge_harness
 from .slurm import slurm_harness
@@ -14,6 +17,9 @@ from .ssh import ssh_harness
 HARNESSES = {
     "htcondor": condor_harness,
     "local": local_harness,
+    "lsf": lsf_harness,
+    "moab": moab_harness,
+    "oar": oar_harness,
     "pbs": pbs_harness,
     "sge": sge_harness,
     "slurm": slurm_harness,
@@ -26,10 +32,13 @@ LOCAL = pytest.param("local")
 SGE = pytest.param("sge", marks=pytest.mark.systems)
 SLURM = pytest.param("slurm", marks=pytest.mark.systems)
 SSH = pytest.param("ssh", marks=pytest.mark.systems)
-# doubles of their command lines, see `pbs.py`
+# doubles of their command lines, see `doubles.py`
+LSF = pytest.param("lsf", marks=pytest.mark.systems)
+MOAB = pytest.param("moab", marks=pytest.mark.systems)
+OAR = pytest.param("oar", marks=pytest.mark.systems)
 PBS = pytest.param("pbs", marks=pytest.mark.systems)
 TORQUE = pytest.param("torque", marks=pytest.mark.systems)
 
-DRIVERS = [HTCONDOR, LOCAL, PBS, SGE, SLURM, SSH, TORQUE]
-FREEZABLE = [HTCONDOR, PBS, SGE, SLURM, SSH, TORQUE]
+DRIVERS = [HTCONDOR, LOCAL, LSF, MOAB, OAR, PBS, SGE, SLURM, SSH, TORQUE]
+FREEZABLE = [HTCONDOR, LSF, MOAB, OAR, PBS, SGE, SLURM, SSH, TORQUE]
 """Those whose system can be kept from answering."""
