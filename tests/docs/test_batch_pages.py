@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from daskd.drivers.batch import PbsDriver, SgeDriver, TorqueDriver, pbs_words
+from daskd.drivers.batch import CondorDriver, PbsDriver, SgeDriver, TorqueDriver, pbs_words
+from daskd.drivers.batch.condor_words import WALLTIME_OVER, end_by_hold
 from daskd.drivers.batch.driver import BatchDriver
 from daskd.drivers.batch.sge_words import end_of
 from daskd.drivers.payload import LEAST_PYTHON
@@ -21,7 +22,9 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-DRIVERS = pytest.mark.parametrize("driver", [PbsDriver(), SgeDriver(), TorqueDriver()], ids=lambda driver: driver.name)
+DRIVERS = pytest.mark.parametrize(
+    "driver", [CondorDriver(), PbsDriver(), SgeDriver(), TorqueDriver()], ids=lambda driver: driver.name
+)
 
 
 def text_of(driver: BatchDriver) -> str:
@@ -88,3 +91,17 @@ def test_causes_on_pbs_pages_are_the_drivers(name: str, codes: Mapping[int, Caus
     assert set(told) > set(codes)
     for number, cause in told.items():
         assert pbs_words.end_of(number, "", codes).cause is cause, number
+
+
+def test_causes_on_htcondors_page_are_the_drivers() -> None:
+    """The codes of holds mean what the page says."""
+    rows = table(section(page("drivers/htcondor.md"), "States"), "HTCondor")
+    told = {
+        int(number): Cause(row["it is taken for"])
+        for row in rows
+        if row["HTCondor"].startswith("held")
+        for number in re.findall(r"\b\d+\b", row["HTCondor"])
+    }
+    assert {Cause.CANCELLED, Cause.OUT_OF_MEMORY, Cause.TIME_LIMIT, Cause.FAILED_TO_START} == set(told.values())
+    for number, cause in told.items():
+        assert end_by_hold(number, WALLTIME_OVER, "").cause is cause, number
