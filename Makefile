@@ -58,11 +58,15 @@ $(BROWSER_VENV)/.ready: pyproject.toml
 	$(BROWSER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]'
 	@touch $@
 
-test-systems: venv ## hosts in network namespaces with real sshds, a real Slurm, a real SGE; as root
+test-systems: venv ## hosts in network namespaces with real sshds, a real Slurm, a real SGE, a real HTCondor; as root
 	@PATH="$$PATH:/usr/sbin"; for program in sshd ip slurmctld slurmd sbatch munged; do command -v $$program >/dev/null || missing=1; done; \
 	    test -z "$$missing" || { apt-get update -qq && apt-get install -y -qq --no-install-recommends $(SYSTEMS); }
 	@test -x /usr/lib/gridengine/sge_qmaster -a -x /usr/lib/gridengine/sge_execd || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gridengine-master gridengine-exec gridengine-client; }
-	$(PYTEST) $(PARALLEL) -m systems tests
+	@command -v debootstrap >/dev/null && command -v patchelf >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends debootstrap patchelf; }
+	@test -d build/condor/bin || { echo "installing HTCondor in build/condor"; $(BIN)/python -m tests.drivers.batch.condor_root >build/condor.log 2>&1 || { tail -n 20 build/condor.log >&2; exit 1; }; }
+	$(PYTEST) $(PARALLEL) -m systems -k "not condor" tests
+	@# jobs of other users run this interpreter
+	$(BIN)/python -m tests.users.accounts $(PYTEST) $(PARALLEL) -m systems -k condor tests/drivers
 
 install: install-program install-units ## as root: the daemon in $(PREFIX)/lib/daskd, its commands, systemd's files
 	@echo "installed. Next: systemctl daemon-reload && systemctl enable --now daskd"

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import pytest
 
 from daskd.drivers.batch import (
+    CondorDriver,
     LsfDriver,
     MoabDriver,
     OarDriver,
@@ -20,6 +21,7 @@ from daskd.drivers.batch import (
     oar_words,
     pbs_words,
 )
+from daskd.drivers.batch.condor_words import WALLTIME_OVER, end_by_hold
 from daskd.drivers.batch.driver import BatchDriver
 from daskd.drivers.batch.sge_words import end_of
 from daskd.drivers.payload import LEAST_PYTHON
@@ -32,7 +34,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-ALL = [LsfDriver(), MoabDriver(), OarDriver(), PbsDriver(), SgeDriver(), TorqueDriver()]
+ALL = [CondorDriver(), LsfDriver(), MoabDriver(), OarDriver(), PbsDriver(), SgeDriver(), TorqueDriver()]
 DRIVERS = pytest.mark.parametrize("driver", ALL, ids=lambda driver: driver.name)
 
 
@@ -143,3 +145,17 @@ def test_pages_say_what_was_tried(driver: BatchDriver) -> None:
     text = " ".join(text_of(driver).split())
     assert "tested on a double of its command lines, **never yet on a real" in text
     assert section(text_of(driver), "What was read").strip()
+
+
+def test_causes_on_htcondors_page_are_the_drivers() -> None:
+    """The codes of holds mean what the page says."""
+    rows = table(section(page("drivers/htcondor.md"), "States"), "HTCondor")
+    told = {
+        int(number): Cause(row["it is taken for"])
+        for row in rows
+        if row["HTCondor"].startswith("held")
+        for number in re.findall(r"\b\d+\b", row["HTCondor"])
+    }
+    assert {Cause.CANCELLED, Cause.OUT_OF_MEMORY, Cause.TIME_LIMIT, Cause.FAILED_TO_START} == set(told.values())
+    for number, cause in told.items():
+        assert end_by_hold(number, WALLTIME_OVER, "").cause is cause, number

@@ -162,6 +162,12 @@ class Condor:
         finally:
             os.kill(schedd, signal.SIGCONT)
 
+    def kill_starters(self) -> None:
+        """kill -9 of its own processes beside the jobs, as when their machine dies."""
+        for pid, line in list(self._running()):
+            if line.startswith("condor_starter "):
+                os.kill(pid, signal.SIGKILL)
+
     def processes(self) -> dict[int, str]:
         """Command lines of all that jobs run, by pid."""
         mark = f"_CONDOR_SCRATCH_DIR={self.folder}/".encode()
