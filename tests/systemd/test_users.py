@@ -159,10 +159,13 @@ def test_a_users_limits_hold_in_the_systems_service(served: Machine, users: list
     cathy = users[0]
     served.write("/etc/security/limits.d/cathy.conf", "cathy - nofile 5432\ncathy - nproc 3333\n")
     uid = cathy.daskctl("create", "etl", "-n", "1")["uid"]
-    pids = cluster_itself(served, uid)
-    assert pids
-    for pid in pids:
-        shown = served.run("cat", f"/proc/{pid}/limits").stdout.splitlines()
+    lives = 0
+    for pid in cluster_itself(served, uid):
+        # one that ended meanwhile has none
+        shown = served.run("cat", f"/proc/{pid}/limits", check=False).stdout.splitlines()
         found = {line[:26].strip(): line[26:].split()[:2] for line in shown}
-        assert found["Max processes"] == ["3333", "3333"]
-        assert found["Max open files"] == ["5432", "5432"]
+        if found:
+            lives += 1
+            assert found["Max processes"] == ["3333", "3333"]
+            assert found["Max open files"] == ["5432", "5432"]
+    assert lives >= 3
