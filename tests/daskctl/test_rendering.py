@@ -13,8 +13,9 @@ from functools import partial
 import pytest
 import yaml
 
-from daskctl.render import amounts, clusters, events, logs, lost, moments, offers, workers
+from daskctl.render import amounts, clusters, events, logs, lost, moments, offers, previews, workers
 from daskctl.render.printer import Format, Printer
+from daskd_client.preview import GroupPreview, Preview
 from daskd_client.types import (
     AdaptivePolicy,
     AdaptiveStatus,
@@ -400,3 +401,25 @@ def test_a_dashboard_behind_a_login_is_told_by_the_command_that_opens_it() -> No
     behind = replace(ETL, scheduler=replace(ETL.scheduler, dashboard_link=""), spec=ClusterSpec(dashboard=True))
     assert told(behind) == "behind a login (see: daskctl dashboard etl)"
     assert "login" not in told(replace(behind, spec=ClusterSpec(dashboard=False)))
+
+
+def test_a_dry_run_shows_command_and_script() -> None:
+    """Below the cluster, a group after the other, as they would be submitted; none where nothing is submitted."""
+    jobs = GroupPreview("jobs", "slurm", 2, 8, "sbatch --parsable", 2, "#!/bin/sh\n#SBATCH --time=0-01:00:00\n")
+    preview = Preview(Cluster(name="etl"), (jobs, GroupPreview("here", "local", 1, 1)))
+    printer = _pipe()
+    previews.show(preview, printer)
+    lines = _out(printer).splitlines()
+    assert lines[lines.index("") :] == [
+        "",
+        "# group jobs, driver slurm: 2 jobs, 8 workers",
+        "# the first of 2 submissions:",
+        "$ sbatch --parsable",
+        "#!/bin/sh",
+        "#SBATCH --time=0-01:00:00",
+    ]
+    printer = _pipe(Format.JSON)
+    previews.show(preview, printer)
+    document = json.loads(_out(printer))
+    assert document["name"] == "etl"
+    assert [each["script"] for each in document["previews"]] == [jobs.script, ""]

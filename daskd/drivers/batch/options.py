@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from daskd.drivers.ssh.options import LoginHost, one_host
 from daskd.model.quantity import Amount, parse_seconds
 from daskd.model.spec import Path, Text, WorkerGroupSpec
 
@@ -118,6 +119,12 @@ class BatchOptions(_Frozen):
         default=None,
         description="The folder for logs and for what the nodes need, which login and compute nodes share: ~/.daskd.",
     )
+    max_queued: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="The most jobs of the group that may wait in the queue; more are submitted as these start.",
+    )
     shebang: Annotated[Text, AfterValidator(_shebang)] = Field(
         default="#!/bin/bash", description="The first line of the script: a POSIX shell."
     )
@@ -148,5 +155,16 @@ class BatchSettings(_Frozen):
         le=100_000,
         description="The most jobs that are submitted as one array; the system's own limit must not be lower.",
     )
+    max_queued: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="The most jobs of one user that may wait in the queue; more are submitted as these start.",
+    )
     timeout: float = Field(default=30.0, ge=1, le=50, description="Seconds after which a command is given up.")
     log_directory: Folder = Field(default="~/.daskd", description="As the option, for those who do not say.")
+    login_host: Annotated[LoginHost, BeforeValidator(one_host)] | None = Field(
+        default=None,
+        description="The host on which the commands are run, reached by SSH: [USER@]HOST[:PORT], or a table as the "
+        "SSH driver's hosts; by default the daemon's own.",
+    )

@@ -13,7 +13,7 @@ from daskd.drivers.protocol import Site, Surroundings
 from daskd.model.cluster import Handle
 from daskd.model.errors import NotAllowed, Problem
 from daskd.model.identity import Identity
-from daskd.model.spec import WorkerGroupSpec
+from daskd.model.spec import ClusterSpec, WorkerGroupSpec
 
 from . import owner
 from .owned import OwnedSite
@@ -75,6 +75,9 @@ class LocalDriver:
     def upgrade(self, handle: Handle) -> Handle:
         """Version 1 is the only one yet."""
         return dataclasses.replace(handle, version=HANDLE_VERSION)
+
+    def preview(self, spec: ClusterSpec, group: WorkerGroupSpec, who: Identity, surroundings: Surroundings) -> None:
+        """Nothing: processes of this machine need no script."""
 
     async def open(self, who: Identity, surroundings: Surroundings) -> Site:
         """This machine as that user uses it: the daemon's own user, or, for a daemon that is root, another.

@@ -16,6 +16,7 @@ from pathlib import Path
 from daskd.drivers.protocol import Batch, Health, LogChunk, Outcome, Payload, Result, Snapshot, Surroundings
 from daskd.model.cluster import Handle, Role
 from daskd.model.identity import Identity
+from daskd.model.spec import WorkerGroupSpec
 
 from . import launch, owner, wire
 from .helper_process import HelperProcess, start_in_session
@@ -102,6 +103,9 @@ class OwnedSite:
         if not self._folder_made:
             await asyncio.to_thread(make_folder, self._who, self._where)
             self._folder_made = True
+
+    def room(self, group: WorkerGroupSpec, waiting: int) -> None:
+        """No bound: nothing waits here."""
 
     async def prepare(self, batch: Batch) -> list[Handle]:
         """As `LocalSite.prepare`."""

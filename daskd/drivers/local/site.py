@@ -25,7 +25,7 @@ from daskd.drivers.protocol import (
 )
 from daskd.model.cluster import Handle, Role
 from daskd.model.identity import Identity
-from daskd.model.spec import Placement
+from daskd.model.spec import Placement, WorkerGroupSpec
 
 from . import launch, logs, observe, records
 from .embedded import EmbeddedLauncher, EmbeddedSchedulers
@@ -121,6 +121,9 @@ class LocalSite:
     async def stage(self, payload: Payload) -> None:
         """The runtime's code, keys and certificates into the cluster's folder."""
         await asyncio.to_thread(self._files(payload.cluster).stage, payload.secret)
+
+    def room(self, group: WorkerGroupSpec, waiting: int) -> None:
+        """No bound: nothing waits here."""
 
     async def prepare(self, batch: Batch) -> list[Handle]:
         """The id and the cluster are all that finding one takes."""

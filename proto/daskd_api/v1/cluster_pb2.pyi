@@ -1299,17 +1299,65 @@ class CreateClusterResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     CLUSTER_FIELD_NUMBER: builtins.int
+    PREVIEWS_FIELD_NUMBER: builtins.int
     @property
     def cluster(self) -> global___Cluster: ...
+    @property
+    def previews(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___GroupPreview]:
+        """With `validate_only`: what each group would get."""
+
     def __init__(
         self,
         *,
         cluster: global___Cluster | None = ...,
+        previews: collections.abc.Iterable[global___GroupPreview] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["cluster", b"cluster"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["cluster", b"cluster"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cluster", b"cluster", "previews", b"previews"]) -> None: ...
 
 global___CreateClusterResponse = CreateClusterResponse
+
+@typing.final
+class GroupPreview(google.protobuf.message.Message):
+    """What the driver of a group submits. What holds secrets (certificates, values of variables) is left out of the texts:
+    "<payload>" stands there.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    DRIVER_FIELD_NUMBER: builtins.int
+    INSTANCES_FIELD_NUMBER: builtins.int
+    WORKERS_FIELD_NUMBER: builtins.int
+    COMMAND_FIELD_NUMBER: builtins.int
+    SUBMISSIONS_FIELD_NUMBER: builtins.int
+    SCRIPT_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """The group's name."""
+    driver: builtins.str
+    instances: builtins.int
+    """So many instances (processes, jobs) with so many workers in all, at first."""
+    workers: builtins.int
+    command: builtins.str
+    """The command that submits, as a shell takes it. Empty: the driver submits nothing that could be shown."""
+    submissions: builtins.int
+    """How often it is run, for all instances."""
+    script: builtins.str
+    """The script that it submits."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        driver: builtins.str = ...,
+        instances: builtins.int = ...,
+        workers: builtins.int = ...,
+        command: builtins.str = ...,
+        submissions: builtins.int = ...,
+        script: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["command", b"command", "driver", b"driver", "instances", b"instances", "name", b"name", "script", b"script", "submissions", b"submissions", "workers", b"workers"]) -> None: ...
+
+global___GroupPreview = GroupPreview
 
 @typing.final
 class GetClusterRequest(google.protobuf.message.Message):
@@ -1645,6 +1693,40 @@ class ApplyClusterResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["changes", b"changes", "cluster", b"cluster"]) -> None: ...
 
 global___ApplyClusterResponse = ApplyClusterResponse
+
+@typing.final
+class PreviewClusterRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Name, owner/name or uid."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+global___PreviewClusterRequest = PreviewClusterRequest
+
+@typing.final
+class PreviewClusterResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PREVIEWS_FIELD_NUMBER: builtins.int
+    @property
+    def previews(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___GroupPreview]:
+        """One a group, in order."""
+
+    def __init__(
+        self,
+        *,
+        previews: collections.abc.Iterable[global___GroupPreview] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["previews", b"previews"]) -> None: ...
+
+global___PreviewClusterResponse = PreviewClusterResponse
 
 @typing.final
 class ExplainClusterRequest(google.protobuf.message.Message):
