@@ -17,7 +17,7 @@ from daskd_client.types import Cluster, ClusterSpec, Phase, WorkerGroupSpec
 from tests.daemon_process import DaemonProcess, until
 from tests.spine.killed_daemon import asked_through_death, eventually, start_armed
 
-from .clusters import SLOW, comes_to, eventually_true, has, told, until_told
+from .clusters import SLOW, comes_to, create, eventually_true, has, told, until_told
 from .lab import CORES_OF_NODE, LIVING, PARTITION, Slurm, Unavailable, slurm
 from .labs import lab_daemon, slurm_as_lab
 
@@ -230,15 +230,7 @@ def test_a_script_can_be_looked_at_before_and_after(daemon: DaemonProcess) -> No
     assert "# group default, driver slurm: 2 jobs, 2 workers" in done.stdout
     assert "\n$ sbatch " in done.stdout
     assert "s3cret" not in done.stdout
-    with RemoteCluster(
-        "sim",
-        address=daemon.address,
-        driver="slurm",
-        n_workers=2,
-        worker={"nthreads": 1, "memory_limit": "300MB"},
-        options={"queue": PARTITION, "walltime": "00:30:00"},
-        environment={"TOKEN": "s3cret"},
-    ) as cluster:
+    with create(daemon, 2, environment={"TOKEN": "s3cret"}) as cluster:
         script = cluster.job_script()
         assert "s3cret" not in script
         headers = [[line for line in text.splitlines() if line[:1] == "#"] for text in (script, done.stdout)]
