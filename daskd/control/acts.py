@@ -152,7 +152,17 @@ class Acts:
             address=address if group is None or cluster.scheduler.instance == scheduler else "",
             runtime=self._of.settings.runtime(cluster.spec),
             dashboard_prefix=cluster.dashboard_prefix,
+            beside=self._beside(cluster, group.driver if group else HOME),
         )
+
+    def _beside(self, cluster: Cluster, driver: str) -> tuple[tuple[int, int], ...]:
+        """Workers and the memory limit of one, 0 for none, of each node of a driver that has not ended."""
+        found = []
+        for instance in self._of.instances.values():
+            group = cluster.spec.group(instance.group) if instance.role is Role.NODE else None
+            if group is not None and group.driver == driver:
+                found.append((len(instance.workers), 0 if group.memory_limit == "auto" else group.memory_limit))
+        return tuple(found)
 
     def _fitting(self, batch: Batch) -> Batch:
         room = self._of.room(batch.group) if batch.group is not None else None

@@ -131,6 +131,9 @@ class Batch:
         Times and bounds that the runtime is told.
     dashboard_prefix
         The path below which the daemon serves the dashboard, from a unix socket that it bound; empty: it does not.
+    beside
+        Of each node of the cluster that the same driver launched and that has not ended: how many workers, and the
+        memory limit of one in bytes, 0 for none.
     """
 
     cluster: str
@@ -143,6 +146,7 @@ class Batch:
     address: str
     runtime: RuntimeSettings
     dashboard_prefix: str = ""
+    beside: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +270,8 @@ class Surroundings:
         What runs on this machine is to have systemd units of its own, for the daemon is one itself.
     settings
         The administrator's `[drivers.NAME]`, an instance of `Driver.settings`; None: all defaults.
+    grace
+        Seconds that a node is given to end in.
     """
 
     state_id: str
@@ -273,6 +279,7 @@ class Surroundings:
     runtime_dir: Path
     units: bool = False
     settings: BaseModel | None = None
+    grace: float = 10.0
 
 
 class Site(Protocol):

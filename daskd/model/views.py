@@ -47,6 +47,8 @@ class WorkerView:
         Unix seconds.
     message
         Why it waits, what hinders it.
+    expected_end
+        When its system will end it, unix seconds; None: not that is known.
     """
 
     name: str
@@ -69,6 +71,7 @@ class WorkerView:
     ended: float | None = None
     end: End | None = None
     message: str = ""
+    expected_end: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

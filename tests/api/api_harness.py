@@ -115,7 +115,8 @@ class RecordingControl:
         self.started_in.append(structlog.contextvars.get_contextvars())
 
     async def workers(self, cluster: Cluster, include_ended: bool) -> list[WorkerView]:
-        views = [WorkerView("w-0", "default", "i0", "local", WorkerState.RUNNING, nthreads=2, resources={"GPU": 1.0})]
+        running = WorkerView("w-0", "default", "i0", "local", WorkerState.RUNNING, nthreads=2, resources={"GPU": 1.0})
+        views = [replace(running, expected_end=4e9)]
         return [*views, WorkerView("w-1", "other", "i1", "local", WorkerState.ENDED)] if include_ended else views
 
     async def explain(self, cluster: Cluster) -> Explanation:

@@ -259,6 +259,20 @@ def test_workers_show_their_memory_and_how_they_ended() -> None:
     assert "1 MiB / 1 GiB" in _out(terminal)
 
 
+def test_a_worker_whose_time_is_bounded_shows_its_end() -> None:
+    """A moment to come for people, a time for programs; where none is bounded there is no such column for people."""
+    bounded = Worker(name="sim-0", expected_end_time=NOW + timedelta(hours=2))
+    pipe, terminal = _pipe(), _terminal()
+    for printer in (pipe, terminal):
+        printer.rows("workers", [bounded], workers.ROW, nothing="")
+    assert "\t2026-03-01T14:00:00Z\t" in _out(pipe)
+    assert "in 2h" in _out(terminal)
+    other = _terminal()
+    other.rows("workers", [replace(bounded, expected_end_time=None)], workers.ROW, nothing="")
+    assert "ENDS" in _out(terminal)
+    assert "ENDS" not in _out(other)
+
+
 def test_lost_work_shows_when_it_will_be_let_go() -> None:
     """A moment to come."""
     work = HeldWork("Client-1", THEN, NOW + timedelta(hours=23), keys=3, bytes=5, states={"memory": 2, "erred": 1})

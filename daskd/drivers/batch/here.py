@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from daskd.drivers.local.helper_process import groups_of
+from daskd.drivers.local import owner
+from daskd.drivers.local.become import NOT_EXECUTED
 from daskd.drivers.local.variables import SYSTEM_PATH
 from daskd.model.identity import Identity
 
@@ -18,15 +18,6 @@ from .runner import Account, Done, NotRun, Unanswered
 
 MOST_OUTPUT = 64 << 20
 MOST_ERRORS = 64 << 10
-
-_DIE_WITH = """\
-import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
-if os.getppid() != int(sys.argv[1]):
-    sys.exit(75)
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-"""A parent-death signal is forgotten with a change of user, so it is asked for afterwards, by the child itself."""
 
 
 class Here:
@@ -45,6 +36,7 @@ class Here:
     def __init__(self, who: Identity, bin: str, variables: Mapping[str, str]) -> None:  # noqa: A002
         self._who = who
         self._is_other = who.uid != os.geteuid()
+        self._session: owner.Service | None = None
         self._environment = {
             "HOME": who.home,
             "USER": who.name,
@@ -73,11 +65,33 @@ class Here:
                 return str(path)
         raise NotRun(f"there is no command {command!r} in {self._environment['PATH']}: set `bin` of the driver")
 
-    async def run(self, argv: Sequence[str], stdin: bytes, *, timeout: float, dies_with_daemon: bool) -> Done:
+    async def run(self, argv: Sequence[str], stdin: bytes, *, timeout: float, submits: bool) -> Done:
         """Run a command to its end."""
         command = [self.found(argv[0]), *argv[1:]]
-        if dies_with_daemon:
-            command = [sys.executable, "-I", "-S", "-c", _DIE_WITH, str(os.getpid()), *command]
+        try:
+            if submits:
+                return await self._submit(command, stdin, timeout)
+            return await self._exchanged(command, stdin, timeout, await self._as_owner())
+        except (asyncio.TimeoutError, TimeoutError):
+            raise Unanswered(f"{argv[0]} did not answer within {timeout:g} s") from None
+
+    async def _submit(self, command: list[str], stdin: bytes, timeout: float) -> Done:
+        with owner.Report() as report:
+            begun = await asyncio.to_thread(self._submitting, command, report)
+            done = await self._exchanged(begun, stdin, timeout, {"pass_fds": (report.descriptor,)})
+            report.handed_over()
+            if done.code == NOT_EXECUTED and (words := report.words(0.0)):
+                raise NotRun(f"nothing can be submitted as {self._who.name}: {words}")
+            return done
+
+    def _submitting(self, command: list[str], report: owner.Report) -> list[str]:
+        if not self._is_other:
+            return owner.command(command, report, parent=os.getpid())
+        if self._session is None:
+            self._session = owner.session_service()
+        return owner.command_as(self._who, command, self._session, report, parent=os.getpid())
+
+    async def _exchanged(self, command: Sequence[str], stdin: bytes, timeout: float, how: Mapping[str, Any]) -> Done:
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,
@@ -88,15 +102,13 @@ class Here:
                 env=self._environment,
                 start_new_session=True,
                 umask=0o022,
-                **await self._as_owner(),
+                **how,
             )
         except OSError as error:
             raise NotRun(f"{command[0]} can't be run as {self._who.name}: {error.strerror}") from error
         try:
             out, err = await asyncio.wait_for(_exchange(process, stdin), timeout)
             return Done(await process.wait(), out, err)
-        except (asyncio.TimeoutError, TimeoutError):
-            raise Unanswered(f"{argv[0]} did not answer within {timeout:g} s") from None
         finally:
             if process.returncode is None:
                 with suppress(ProcessLookupError):
@@ -108,7 +120,7 @@ class Here:
     async def _as_owner(self) -> dict[str, Any]:
         if not self._is_other:
             return {}
-        group, groups = await asyncio.to_thread(groups_of, self._who)
+        group, groups = await asyncio.to_thread(owner.groups_of, self._who)
         return {"user": self._who.uid, "group": group, "extra_groups": groups}
 
 

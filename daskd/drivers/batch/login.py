@@ -106,7 +106,7 @@ class LoginNode:
             self._account = Account(found.name, found.home)
         return self._account
 
-    async def run(self, argv: Sequence[str], stdin: bytes, *, timeout: float, dies_with_daemon: bool) -> Done:
+    async def run(self, argv: Sequence[str], stdin: bytes, *, timeout: float, submits: bool) -> Done:
         """Run a command to its end. One that was begun ends there after `timeout` at the latest."""
         request = {
             "verb": "run",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -48,6 +49,31 @@ def _shebang(line: str) -> str:
 Walltime = Annotated[float, BeforeValidator(_walltime)]
 Folder = Annotated[Text, AfterValidator(_folder)]
 Lines = Annotated[tuple[Text, ...], Field(max_length=100)]
+
+
+def one_name(given: Any, names: Mapping[str, str]) -> Any:
+    """What was given, where an option has two names by both of them.
+
+    Parameters
+    ----------
+    names
+        The other name of an option, and the one that daskd's drivers have for it.
+
+    Raises
+    ------
+    ValueError
+        When both were given, and differ.
+    """
+    if not isinstance(given, Mapping):
+        return given
+    both = dict(given)
+    for other, name in names.items():
+        if both.get(other) is None:
+            continue
+        if both.get(name) is not None and both[name] != both[other]:
+            raise ValueError(f"`{other}` and `{name}` are one option: say it once")
+        both[name] = both[other]
+    return both
 
 
 class _Frozen(BaseModel):

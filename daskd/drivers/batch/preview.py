@@ -11,8 +11,8 @@ from daskd.model.views import Preview
 
 from .options import BatchOptions, BatchSettings
 from .roots import folder_of, root_of
-from .script import body_without_secrets, path_of_body, submitted_text
-from .system import System
+from .script import body_without_secrets, handed_over, jobs_folder
+from .system import Handed, Jobs, System
 
 CLUSTER = "<cluster>"
 JOB = "<id>"
@@ -34,8 +34,13 @@ def preview_of(
     name = f"{options.job_name}-{JOB}" if options.job_name else JOB
     jobs = -(-group.n_workers // group.workers_per_node)
     body = body_without_secrets(spec, group, system.index_variable)
-    script = submitted_text(system, options, group, body, folder, name)
-    if not system.private_script:
-        script += f"\n# {path_of_body(folder, name)}, which its user alone can read:\n{body}"
-    command = system.submit(name, max(1, min(jobs, settings.array_max)), f"{folder}/jobs")
-    return Preview(shlex.join(command), -(-jobs // settings.array_max), script)
+    ids = (JOB,) * max(1, min(jobs, settings.array_max))
+    first = Jobs(name, ids, jobs_folder(folder), surroundings.grace)
+    handed = handed_over(system, options, group, body, first)
+    return Preview(shlex.join(handed.argv), -(-jobs // settings.array_max), shown(handed, first))
+
+
+def shown(handed: Handed, jobs: Jobs) -> str:
+    """What a system is handed, and with it the files that it reads beside."""
+    files = [f"# {jobs.output}/{file}, which its user alone can read:\n{text}" for file, text in handed.files.items()]
+    return "\n".join(part for part in (handed.stdin, *files) if part)

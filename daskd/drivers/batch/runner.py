@@ -56,7 +56,7 @@ class Machine(Protocol):
             When it can't be known (now).
         """
 
-    async def run(self, argv: Sequence[str], stdin: bytes, *, timeout: float, dies_with_daemon: bool) -> Done:
+    async def run(self, argv: Sequence[str], stdin: bytes, *, timeout: float, submits: bool) -> Done:
         """Run a command to its end, as `Runner.run` says.
 
         Raises
@@ -93,7 +93,7 @@ class Runner:
         return await self._machine.account()
 
     async def run(
-        self, argv: Sequence[str], stdin: bytes = b"", *, timeout: float, lane: Lane, dies_with_daemon: bool = False
+        self, argv: Sequence[str], stdin: bytes = b"", *, timeout: float, lane: Lane, submits: bool = False
     ) -> Done:
         """Run a command to its end.
 
@@ -103,9 +103,11 @@ class Runner:
             Seconds for which its turn is waited for, and after which it is killed.
         lane
             What it is for.
-        dies_with_daemon
-            Kill it should this daemon die: what it would do later must not surprise the next one. On a login node it
-            is killed after `timeout`, whoever has died.
+        submits
+            It begins something of the owner's. On this machine it is then in a session of that user's, as if typed
+            after a login: PAM may refuse. And it is killed should this daemon die: what it would do later must not
+            surprise the next one; on a login node it is killed after `timeout`, whoever has died. What looks or ends
+            is asked often, so it costs less, and must work for whom PAM refuses, too.
 
         Raises
         ------
@@ -113,7 +115,7 @@ class Runner:
             As they say.
         """
         await self.turn(lane, timeout)
-        return await self._machine.run(argv, stdin, timeout=timeout, dies_with_daemon=dies_with_daemon)
+        return await self._machine.run(argv, stdin, timeout=timeout, submits=submits)
 
     async def turn(self, lane: Lane, timeout: float) -> None:
         """Wait for one's turn.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from daskd.drivers.protocol import Batch, Member
 from daskd.model.spec import ClusterSpec, WorkerGroupSpec
 
 from .options import BatchOptions
-from .system import System
+from .system import Handed, Jobs, Script, System
 
 MOST_BYTES = 4 << 20
 """Slurm takes no larger script."""
@@ -31,34 +32,28 @@ def pythons(spec: ClusterSpec, group: WorkerGroupSpec) -> list[str]:
     return list(dict.fromkeys([spec.python or sys.executable, "python3"]))
 
 
-def script_of(options: BatchOptions, directives: Sequence[str], body: str) -> str:
-    """Header and body; lines of the header that the user wants left out are."""
-    kept = [line for line in directives if not any(text in line for text in options.job_directives_skip)]
-    return "\n".join([options.shebang, *kept, "", body])
+def jobs_folder(folder: str) -> str:
+    """Where in a cluster's folder lies what its jobs print, and need beside their scripts."""
+    return f"{folder}/jobs"
 
 
-def submitted_text(
-    system: System, options: BatchOptions, group: WorkerGroupSpec, body: str, folder: str, name: str
-) -> str:
-    """What the system takes: header and body; where others can read a script, a word of the file that the body is in.
-
-    Parameters
-    ----------
-    folder
-        The cluster's, of its owner.
-    name
-        The jobs'.
-    """
-    if not system.private_script:
-        body = f". {shlex.quote(path_of_body(folder, name))}\n"
+def handed_over(system: System, options: BatchOptions, group: WorkerGroupSpec, body: str, jobs: Jobs) -> Handed:
+    """How jobs of a group come to their system; `body` is what their script does."""
     if not system.keeps_output:
-        body = f"exec >>{shlex.quote(f'{folder}/jobs/{name}.')}{system.index_variable}.out 2>&1\n{body}"
-    return script_of(options, system.directives(group, options), body)
-
-
-def path_of_body(folder: str, name: str) -> str:
-    """Where the body lies that the script itself must not hold."""
-    return f"{folder}/jobs/{name}.sh"
+        place = f'"$((daskd_place + {system.first_index}))"'
+        prefix = shlex.quote(f"{jobs.output}/{jobs.name}.")
+        body = f"daskd_place={system.index_variable}\nexec >>{prefix}{place}.out 2>&1\n{body}"
+    own: dict[str, str] = {}
+    if not system.private_script:
+        file = f"{jobs.name}.sh"
+        own, body = {file: body}, f". {shlex.quote(f'{jobs.output}/{file}')}\n"
+    header = tuple(
+        line
+        for line in system.directives(group, options)
+        if not any(text in line for text in options.job_directives_skip)
+    )
+    handed = system.handed(Script(options.shebang, header, body), jobs)
+    return dataclasses.replace(handed, files={**own, **handed.files})
 
 
 def body_of(

@@ -40,9 +40,9 @@ from .pace import Lane
 from .queued import Queued
 from .roots import Roots, folder_of, root_of
 from .runner import NotNow, NotRun, Runner, Unanswered
-from .script import MOST_BYTES, body_of, path_of_body, submitted_text
+from .script import MOST_BYTES, body_of, handed_over, jobs_folder
 from .steady import Steady
-from .system import Declined, Row, Submitted, System, Unreadable
+from .system import Declined, Handed, Jobs, Row, Submitted, System, Unreadable
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -186,17 +186,20 @@ class BatchSite:
 
     async def _submit(self, batch: Batch, name: str, handles: Sequence[Handle]) -> list[Outcome]:
         try:
-            script = await self._script(batch, name, handles)
+            handed = await self._handed(batch, name, handles)
+            stdin = handed.stdin.encode()
+            size = len(stdin) + sum(len(text.encode()) for text in handed.files.values())
+            if size > MOST_BYTES:
+                words = f"its script has {size} bytes, and at most {MOST_BYTES} are taken: set fewer variables"
+                return [Outcome(handle, Result.REFUSED, words, lasting=True) for handle in handles]
+            for file, text in handed.files.items():
+                await self._files.ask("put", path=f"{jobs_folder(handles[0].data['folder'])}/{file}", text=text)
         except (Refusal, OSError) as error:
             full = isinstance(error, FilesFailed) and error.may_pass
             return [Outcome(handle, Result.REFUSED, str(error), full=full) for handle in handles]
-        if len(script) > MOST_BYTES:
-            words = f"its script has {len(script)} bytes, and at most {MOST_BYTES} are taken: set fewer variables"
-            return [Outcome(handle, Result.REFUSED, words, lasting=True) for handle in handles]
-        command = self._system.submit(name, len(handles), f"{handles[0].data['folder']}/jobs")
         try:
             done = await self._runner.run(
-                command, script, timeout=self._settings.timeout, lane=Lane.ACT, dies_with_daemon=True
+                handed.argv, stdin, timeout=self._settings.timeout, lane=Lane.ACT, submits=True
             )
         except NotRun as error:
             full = isinstance(error, NotNow)
@@ -212,15 +215,14 @@ class BatchSite:
             return [Outcome(handle, Result.REFUSED, answer.words, answer.lasting, full) for handle in handles]
         return [Outcome(handle, Result.UNSURE, done.words) for handle in handles]
 
-    async def _script(self, batch: Batch, name: str, handles: Sequence[Handle]) -> bytes:
+    async def _handed(self, batch: Batch, name: str, handles: Sequence[Handle]) -> Handed:
         group = batch.group
         assert group is not None
         options = self._options.model_validate(group.options)
         body = await asyncio.to_thread(self._body, batch, group, options, handles)
-        folder = handles[0].data["folder"]
-        if not self._system.private_script:
-            await self._files.ask("put", path=path_of_body(folder, name), text=body)
-        return submitted_text(self._system, options, group, body, folder, name).encode()
+        ids = tuple(handle.id for handle in handles)
+        jobs = Jobs(name, ids, jobs_folder(handles[0].data["folder"]), batch.runtime.grace)
+        return handed_over(self._system, options, group, body, jobs)
 
     def _body(self, batch: Batch, group: WorkerGroupSpec, options: BatchOptions, handles: Sequence[Handle]) -> str:
         ids = {handle.id for handle in handles}
@@ -276,7 +278,17 @@ class BatchSite:
         self._doubts.listed(absent | uncertain, begun, deep=asked or not absent)
         settled = [self._settled(one, now) for one in seen]
         strays = elements.strays(self._system.name, rows, known, self._where.state_id) if deep else ()
+        await self._clear([row for row in rows if row.state is State.ENDED and (row.name, row.index) in asked_of])
         return Snapshot(begun, True, tuple(self._steady.kept(settled, now)), strays)
+
+    async def _clear(self, rows: Sequence[Row]) -> None:
+        """Have these no longer listed, where it takes a command; one that does not work is given again next time."""
+        for first in range(0, len(rows), MOST_NAMES):
+            command = self._system.clear(rows[first : first + MOST_NAMES])
+            if command is None:
+                return
+            with suppress(NotRun, Unanswered):
+                await self._runner.run(command, timeout=self._settings.timeout, lane=Lane.ACT)
 
     def _observation(
         self, handle: Handle, row: Row | None, record: Mapping[str, Any] | None, now: float
@@ -362,6 +374,9 @@ class BatchSite:
             self._cancelled |= {(row.name, row.index) for row in waiting}
         if not force:
             words += await self._ask_to_end([row for row in living if row.state is not State.QUEUED])
+        elif not words:
+            # what is killed leaves no record: whoever remembers is asked
+            self._note_told_to_end(living)
         result = Result.UNSURE if words else Result.ACCEPTED
         return [
             Outcome(handle, result, words) if rows[handle.id] in living else Outcome(handle, Result.GONE)
@@ -376,8 +391,12 @@ class BatchSite:
         ]
         words = await self._end(self._system.ask_to_end, new)
         if not words:
-            self._told_to_end |= {(row.name, row.index): now for row in new}
+            self._note_told_to_end(new)
         return words
+
+    def _note_told_to_end(self, rows: Sequence[Row]) -> None:
+        now = time.monotonic()
+        self._told_to_end |= {(row.name, row.index): now for row in rows}
 
     async def _end(self, command: Callable[[Sequence[tuple[str, int]]], list[str]], rows: Sequence[Row]) -> str:
         """End these jobs; why that did not work, else an empty text."""

@@ -1021,6 +1021,7 @@ class Worker(google.protobuf.message.Message):
     END_TIME_FIELD_NUMBER: builtins.int
     EXIT_FIELD_NUMBER: builtins.int
     MESSAGE_FIELD_NUMBER: builtins.int
+    EXPECTED_END_TIME_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Its name, as Dask shows it."""
     group: builtins.str
@@ -1056,6 +1057,10 @@ class Worker(google.protobuf.message.Message):
     def exit(self) -> global___ExitStatus:
         """How it ended; absent while it lives."""
 
+    @property
+    def expected_end_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When its system will end it (a job's walltime); absent where that is not known."""
+
     def __init__(
         self,
         *,
@@ -1079,9 +1084,10 @@ class Worker(google.protobuf.message.Message):
         end_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         exit: global___ExitStatus | None = ...,
         message: builtins.str = ...,
+        expected_end_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["end_time", b"end_time", "exit", b"exit", "join_time", b"join_time", "launch_time", b"launch_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["address", b"address", "driver", b"driver", "end_time", b"end_time", "executing", b"executing", "exit", b"exit", "group", b"group", "host", b"host", "instance", b"instance", "join_time", b"join_time", "launch_time", b"launch_time", "managed_bytes", b"managed_bytes", "memory_bytes", b"memory_bytes", "memory_limit_bytes", b"memory_limit_bytes", "message", b"message", "name", b"name", "nthreads", b"nthreads", "pid", b"pid", "processing", b"processing", "resources", b"resources", "state", b"state"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["end_time", b"end_time", "exit", b"exit", "expected_end_time", b"expected_end_time", "join_time", b"join_time", "launch_time", b"launch_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["address", b"address", "driver", b"driver", "end_time", b"end_time", "executing", b"executing", "exit", b"exit", "expected_end_time", b"expected_end_time", "group", b"group", "host", b"host", "instance", b"instance", "join_time", b"join_time", "launch_time", b"launch_time", "managed_bytes", b"managed_bytes", "memory_bytes", b"memory_bytes", "memory_limit_bytes", b"memory_limit_bytes", "message", b"message", "name", b"name", "nthreads", b"nthreads", "pid", b"pid", "processing", b"processing", "resources", b"resources", "state", b"state"]) -> None: ...
 
 global___Worker = Worker
 

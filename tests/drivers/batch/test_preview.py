@@ -7,12 +7,22 @@ from pathlib import Path
 
 import pytest
 
+from daskd.drivers.batch import (
+    CondorDriver,
+    LsfDriver,
+    MoabDriver,
+    OarDriver,
+    PbsDriver,
+    SgeDriver,
+    SlurmDriver,
+    TorqueDriver,
+)
 from daskd.drivers.batch.driver import BatchDriver
 from daskd.drivers.batch.options import BatchSettings
-from daskd.drivers.batch.pbs_driver import PbsDriver
-from daskd.drivers.batch.script import REDACTED, body_of, submitted_text
-from daskd.drivers.batch.sge_driver import SgeDriver
-from daskd.drivers.batch.slurm_driver import SlurmDriver, SlurmSettings
+from daskd.drivers.batch.preview import shown
+from daskd.drivers.batch.script import REDACTED, body_of, handed_over, jobs_folder
+from daskd.drivers.batch.slurm_driver import SlurmSettings
+from daskd.drivers.batch.system import Jobs
 from daskd.drivers.protocol import Batch, Member, RuntimeSettings, Surroundings
 from daskd.model.cluster import Role
 from daskd.model.identity import Identity
@@ -21,7 +31,9 @@ from daskd.model.views import Preview
 
 WHO = Identity("ann", 1000, 1000, "/home/ann")
 PASSWORD = "hunter 2"
-DRIVERS = [SlurmDriver(), PbsDriver(), SgeDriver()]
+DRIVERS = [
+    *(CondorDriver(), LsfDriver(), MoabDriver(), OarDriver(), PbsDriver(), SgeDriver(), SlurmDriver(), TorqueDriver()),
+]
 
 
 def group(driver: BatchDriver, n: int = 3, **more: object) -> WorkerGroupSpec:
@@ -60,23 +72,22 @@ def test_the_script_shown_is_the_script_submitted(driver: BatchDriver) -> None:
     folder = f"/home/ann/.daskd/abcde/{driver.name}/clusters/<cluster>"
     files = {"folder": folder, "state": "abcde", "secret": {"worker.key": b"key"}}
     body = body_of(batch, mine, options, members, system.index_variable, files)
-    submitted = submitted_text(system, options, mine, body, folder, "<id>")
-    if not system.private_script:
-        submitted += f"\n# {folder}/jobs/<id>.sh, which its user alone can read:\n{body}"
-    real, shown = submitted.splitlines(), preview(driver, mine).script.splitlines()
-    begin = next(i for i, line in enumerate(shown) if line == REDACTED)
+    jobs = Jobs("<id>", ("<id>",) * 3, jobs_folder(folder), 10.0)
+    submitted = shown(handed_over(system, options, mine, body, jobs), jobs)
+    real, seen = submitted.splitlines(), preview(driver, mine).script.splitlines()
+    begin = next(i for i, line in enumerate(seen) if line == REDACTED)
     end = real.index("DASKD_END", begin)
-    assert [line.replace(shlex.quote(PASSWORD), f"'{REDACTED}'") for line in real[:begin]] == shown[:begin]
-    assert real[end:] == shown[begin + 1 :]
+    assert [line.replace(shlex.quote(PASSWORD), f"'{REDACTED}'") for line in real[:begin]] == seen[:begin]
+    assert real[end:] == seen[begin + 1 :]
 
 
 @pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
 def test_nothing_secret_is_shown(driver: BatchDriver) -> None:
     """A variable's name is shown, and its value nowhere."""
-    shown = preview(driver, group(driver, environment={"OTHER": PASSWORD}))
-    assert PASSWORD not in shown.script + shown.command
-    assert f"export TOKEN='{REDACTED}'" in shown.script
-    assert "module load gcc" in shown.script
+    seen = preview(driver, group(driver, environment={"OTHER": PASSWORD}))
+    assert PASSWORD not in seen.script + seen.command
+    assert f"export TOKEN='{REDACTED}'" in seen.script
+    assert "module load gcc" in seen.script
 
 
 def test_the_command_is_that_of_the_first_array() -> None:

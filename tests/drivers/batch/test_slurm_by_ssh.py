@@ -12,9 +12,10 @@ from daskd_client import AsyncDaskd, RemoteCluster
 from tests.daemon_process import DaemonProcess, daemon_process, until
 from tests.spine.killed_daemon import asked_through_death, eventually, start_armed
 
-from .lab import Slurm, Unavailable, keys, slurm
+from .clusters import SLOW, add, comes_to, create, has
+from .lab import LIVING, Slurm, Unavailable, keys, slurm
 from .login_lab import Login, login
-from .test_slurm_cluster import LIVING, SLOW, add, comes_to, create, has, spec
+from .test_slurm_cluster import spec
 
 pytestmark = [pytest.mark.systems, pytest.mark.timeout(600)]
 
