@@ -79,7 +79,7 @@ install-program: ## the daemon and its commands alone
 
 install-units: ## systemd's files and the example configuration alone; DESTDIR, PREFIX, BINDIR, UNITDIR, SYSCONFDIR
 	install -d $(DESTDIR)$(UNITDIR)/system $(DESTDIR)$(UNITDIR)/user $(DESTDIR)$(DOCDIR) $(DESTDIR)$(SYSCONFDIR)/daskd
-	install -d $(DESTDIR)$(dir $(UNITDIR))sysusers.d $(DESTDIR)$(dir $(UNITDIR))tmpfiles.d
+	install -d $(DESTDIR)$(dir $(UNITDIR))sysusers.d $(DESTDIR)$(dir $(UNITDIR))tmpfiles.d $(DESTDIR)$(SYSCONFDIR)/pam.d
 	sed -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@DOCDIR@|$(DOCDIR)|g' systemd/daskd.service.in > $(DESTDIR)$(UNITDIR)/system/daskd.service
 	sed -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@DOCDIR@|$(DOCDIR)|g' systemd/user/daskd.service.in > $(DESTDIR)$(UNITDIR)/user/daskd.service
 	chmod 644 $(DESTDIR)$(UNITDIR)/system/daskd.service $(DESTDIR)$(UNITDIR)/user/daskd.service
@@ -88,6 +88,7 @@ install-units: ## systemd's files and the example configuration alone; DESTDIR, 
 	install -m 644 systemd/tmpfiles.d/daskd.conf $(DESTDIR)$(dir $(UNITDIR))tmpfiles.d/
 	install -m 644 docs/administration.md docs/configuration.md systemd/daskd.toml.example $(DESTDIR)$(DOCDIR)/
 	install -m 644 systemd/daskd.toml.example $(DESTDIR)$(SYSCONFDIR)/daskd/
+	test -e $(DESTDIR)$(SYSCONFDIR)/pam.d/daskd || install -m 644 systemd/pam.d/daskd $(DESTDIR)$(SYSCONFDIR)/pam.d/
 	test -e $(DESTDIR)$(SYSCONFDIR)/daskd/daskd.toml || install -m 644 systemd/daskd.toml.example $(DESTDIR)$(SYSCONFDIR)/daskd/daskd.toml
 
 verify-units: venv ## systemd-analyze has nothing to say against the units

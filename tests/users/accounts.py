@@ -15,6 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import pytest
+
+LIMITS = Path("/etc/security/limits.d")
+needs_limits = pytest.mark.skipif(
+    not Path("/etc/pam.d/runuser").exists() or not LIMITS.is_dir(), reason="needs util-linux' PAM service, pam_limits"
+)
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 # A checkout or an interpreter below a folder that only root can enter, as /root is, is of no use to another user. So
@@ -150,6 +156,19 @@ def accounts(*names: str) -> Iterator[list[Account]]:
             for name in names:
                 _remove(name)
             shutil.rmtree(homes, ignore_errors=True)
+
+
+@contextmanager
+def limits(who: Account, *lines: str) -> Iterator[None]:
+    """What /etc/security/limits.d says of one user, for a while."""
+    handle, name = tempfile.mkstemp(prefix=f"{who.name}-", suffix=".conf", dir=LIMITS)
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.writelines(f"{who.name} {line}\n" for line in lines)
+        os.chmod(name, 0o644)
+        yield
+    finally:
+        os.unlink(name)
 
 
 @contextmanager

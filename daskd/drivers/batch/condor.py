@@ -10,7 +10,6 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePath
 from typing import Any
 
 from pydantic import Field, field_validator
@@ -24,7 +23,7 @@ from . import condor_words as words
 from .condor_words import LASTING, PASSING
 from .options import BatchOptions, Folder
 from .runner import Done
-from .system import Declined, Jobs, Row, Submitted, System, Unreadable
+from .system import Declined, Handed, Jobs, Row, Script, Submitted, System, Unreadable
 
 KEPT_S = 600
 """What has ended and stays in the queue is taken out of it by the daemon, or, if there is none, after so long."""
@@ -80,10 +79,6 @@ class Condor(System):
 
     name = "htcondor"
     index_variable = '"$DASKD_INDEX"'
-    private_script = False  # a description is read by everybody
-    takes_description = True
-    # a job has no home, and what it prints is one file
-    prelude = 'exec 2>&1\nexport HOME="${HOME:-$(cd ~ && pwd)}"\n'
 
     def directives(self, group: WorkerGroupSpec, options: BatchOptions) -> list[str]:
         """The lines of a description that say what the user asks for."""
@@ -95,39 +90,17 @@ class Condor(System):
             "request_memory": math.ceil(memory / (1 << 20)) if memory else None,
             "request_disk": math.ceil(options.disk / 1024) if options.disk else None,
         }
-        lines = [f"{name} = {value}" for name, value in asked.items() if value is not None]
-        return [*lines, *(line for line in options.job_extra_directives if not is_requirement(line))]
+        asked = {name: value for name, value in asked.items() if value is not None}
+        lines = [f"{name} = {value}" for name, value in asked.items()]
+        limits = [f"{name} = {value}" for name, value in _walltime(options.walltime).items()]
+        return [*lines, *options.job_extra_directives, *limits]
 
-    def description(self, header: Sequence[str], options: BatchOptions, jobs: Jobs) -> str:
-        """One cluster of jobs: what finding, ending and reading them takes goes after the user's word."""
-        shell, *arguments = options.shebang[2:].split()
-        arguments.append(PurePath(jobs.script).name)
-        fixed = {
-            "universe": "vanilla",
-            "executable": shell,
-            "transfer_executable": "false",
-            "arguments": f'"{" ".join(arguments)}"',
-            # neither a secret nor what leads to one: everybody reads it
-            "environment": '"DASKD_INDEX=$(Process)"',
-            "initialdir": jobs.output,
-            "transfer_input_files": jobs.script,
-            "should_transfer_files": "YES",
-            "when_to_transfer_output": "ON_EXIT",
-            "transfer_output_files": '""',
-            "output": f"{jobs.output}/{jobs.name}.$(Process).out",
-            "stream_output": "true",
-            "notification": "never",
-            "batch_name": jobs.name,
-            "My.DaskdBatch": f'"{jobs.name}"',
-            "My.DaskdInstance": '"$(DaskdInstance)"',
-            "kill_sig": "SIGTERM",
-            "job_max_vacate_time": math.ceil(jobs.grace) + VACATE_S,
-            "requirements": " && ".join(["(NumJobStarts == 0)", *_requirements(options)]),
-            "periodic_remove": _is_over(f"time() - EnteredCurrentStatus > {KEPT_S}"),
-            **_walltime(options.walltime),
-        }
-        lines = [f"{name} = {value}" for name, value in fixed.items()]
-        return "\n".join([*header, *lines, f"queue DaskdInstance in ({', '.join(jobs.ids)})", ""])
+    def handed(self, script: Script, jobs: Jobs) -> Handed:
+        """By a file that goes along to the node, for its owner alone; the description of the jobs everybody reads."""
+        # a job has no home, and what it prints is one file
+        text = f'{script.shebang}\nexec 2>&1\nexport HOME="${{HOME:-$(cd ~ && pwd)}}"\n{script.body}'
+        submit = self.submit(jobs.name, len(jobs.ids), jobs.output)
+        return Handed(submit, _description(script, jobs), {f"{jobs.name}.sh": text})
 
     def submit(self, name: str, count: int, output: str) -> list[str]:
         """All of it is in the description."""
@@ -193,9 +166,41 @@ def is_requirement(line: str) -> bool:
     return line.partition("=")[0].strip().lower() == "requirements"
 
 
-def _requirements(options: BatchOptions) -> list[str]:
-    lines = [line for line in options.job_extra_directives if is_requirement(line)]
-    return [f"({line.partition('=')[2].strip()})" for line in lines]
+def _requirement(line: str) -> str:
+    return f"({line.partition('=')[2].strip()})"
+
+
+def _description(script: Script, jobs: Jobs) -> str:
+    """One cluster of jobs: what finding, ending and reading them takes goes after the user's word."""
+    shell, *arguments = script.shebang[2:].split()
+    arguments.append(f"{jobs.name}.sh")
+    wanted = [line for line in script.header if is_requirement(line)]
+    fixed = {
+        "universe": "vanilla",
+        "executable": shell,
+        "transfer_executable": "false",
+        "arguments": f'"{" ".join(arguments)}"',
+        # neither a secret nor what leads to one: everybody reads it
+        "environment": '"DASKD_INDEX=$(Process)"',
+        "initialdir": jobs.output,
+        "transfer_input_files": f"{jobs.output}/{jobs.name}.sh",
+        "should_transfer_files": "YES",
+        "when_to_transfer_output": "ON_EXIT",
+        "transfer_output_files": '""',
+        "output": f"{jobs.output}/{jobs.name}.$(Process).out",
+        "stream_output": "true",
+        "notification": "never",
+        "batch_name": jobs.name,
+        "My.DaskdBatch": f'"{jobs.name}"',
+        "My.DaskdInstance": '"$(DaskdInstance)"',
+        "kill_sig": "SIGTERM",
+        "job_max_vacate_time": math.ceil(jobs.grace) + VACATE_S,
+        "requirements": " && ".join(["(NumJobStarts == 0)", *map(_requirement, wanted)]),
+        "periodic_remove": _is_over(f"time() - EnteredCurrentStatus > {KEPT_S}"),
+    }
+    others = [line for line in script.header if not is_requirement(line)]
+    lines = [f"{name} = {value}" for name, value in fixed.items()]
+    return "\n".join([*others, *lines, f"queue DaskdInstance in ({', '.join(jobs.ids)})", ""])
 
 
 def _is_over(also: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from daskd.drivers.protocol import Wait
@@ -75,7 +75,7 @@ class Declined:
 
 @dataclass(frozen=True, slots=True)
 class Jobs:
-    """Jobs that a description asks for, instead of a script that is submitted itself.
+    """Jobs that are submitted together.
 
     Attributes
     ----------
@@ -83,19 +83,47 @@ class Jobs:
         Of all of them.
     ids
         The instance of each, by its place from 0 on.
-    script
-        The path of their script, which its owner alone can read.
     output
-        The folder for what they print.
+        The folder for what they print, and for files that they need.
     grace
         Seconds that a node is given to end in.
     """
 
     name: str
     ids: tuple[str, ...]
-    script: str
     output: str
     grace: float
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """The script of such jobs, in its parts; the header's lines are of `directives`."""
+
+    shebang: str
+    header: tuple[str, ...]
+    body: str
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return "\n".join([self.shebang, *self.header, "", self.body])
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """How jobs come to their system.
+
+    Attributes
+    ----------
+    argv, stdin
+        The command that submits them, and what that reads.
+    files
+        What it needs beside that, by name in the folder for what jobs print: written first, for their owner alone.
+    """
+
+    argv: list[str]
+    stdin: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 class System(Protocol):
@@ -114,10 +142,6 @@ class System(Protocol):
         file of the owner's that the script reads.
     keeps_output
         It puts what jobs print where `submit` told it to, as NAME.INDEX.out. Where it does not, the script does.
-    takes_description
-        What `submit` reads is a description of jobs, and the script lies in a file that it names.
-    prelude
-        Lines of shell before the script's own.
     """
 
     name: str
@@ -125,8 +149,6 @@ class System(Protocol):
     first_index: int = 0
     private_script: bool = True
     keeps_output: bool = True
-    takes_description: bool = False
-    prelude: str = ""
 
     def directives(self, group: WorkerGroupSpec, options: BatchOptions) -> list[str]:
         """The header's lines."""
@@ -134,9 +156,9 @@ class System(Protocol):
     def submit(self, name: str, count: int, output: str) -> list[str]:
         """The command that takes a script on its standard input; `output` is the folder for what jobs print."""
 
-    def description(self, header: Sequence[str], options: BatchOptions, jobs: Jobs) -> str:
-        """What `submit` reads of systems that take descriptions; `header` is of `directives`."""
-        raise NotImplementedError
+    def handed(self, script: Script, jobs: Jobs) -> Handed:
+        """How it gets them: by `submit`, with the script on standard input, where its commands have no other way."""
+        return Handed(self.submit(jobs.name, len(jobs.ids), jobs.output), script.text)
 
     def submitted(self, done: Done) -> Submitted | Declined | None:
         """What became of it; None: nobody knows."""

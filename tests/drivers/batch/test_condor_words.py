@@ -10,6 +10,7 @@ import pytest
 from daskd.drivers.batch.condor import Condor, CondorOptions
 from daskd.drivers.batch.condor_driver import CondorDriver
 from daskd.drivers.batch.runner import Done
+from daskd.drivers.batch.script import handed_over
 from daskd.drivers.batch.system import Declined, Jobs, Row, Submitted, Unreadable
 from daskd.drivers.protocol import Wait
 from daskd.model.cluster import Cause, State
@@ -19,7 +20,7 @@ from daskd.model.spec import WorkerGroupSpec
 CONDOR = Condor()
 NAME = "dabcdefghijkl2"
 WHO = Identity("ann", 1000, 1000, "/home/ann")
-JOBS = Jobs(NAME, ("dabcdeaaaaaaa2", "dabcdeaaaaaaa3"), f"/home/ann/c1/jobs/{NAME}.sh", "/home/ann/c1/jobs", 10.0)
+JOBS = Jobs(NAME, ("dabcdeaaaaaaa2", "dabcdeaaaaaaa3"), "/home/ann/c1/jobs", 10.0)
 
 IDLE = {"JobStatus": 1, "LastRejMatchReason": "no match found ", "NumJobStarts": 0}
 RUNNING = {
@@ -247,7 +248,9 @@ def test_answers_to_an_end(done: Done, words: str) -> None:
 
 def described(group: WorkerGroupSpec) -> list[str]:
     options = CondorOptions.model_validate(group.options)
-    return CONDOR.description(CONDOR.directives(group, options), options, JOBS).splitlines()
+    handed = handed_over(CONDOR, options, group, "true\n", JOBS)
+    assert list(handed.files) == [f"{NAME}.sh"], "what it does is no part of a description"
+    return handed.stdin.splitlines()
 
 
 def test_a_description_asks_for_what_the_user_wants() -> None:
