@@ -274,8 +274,8 @@ def _row(ad: Mapping[str, Any]) -> Row:
         wait, said = _waits(ad, status)
     elif status == words.REMOVED:
         said = f"HTCondor removes it: {_text(ad, 'RemoveReason')}"
-    elif status == words.RUNNING and ad.get("TransferringInput") is True:
-        state, said = State.STARTING, "its files are brought to its machine"
+    elif status == words.RUNNING and (ad.get("TransferringInput") is True or not _host(ad)):
+        state, said = State.STARTING, "its machine gets its files"
     elif state is State.UNKNOWN:
         said = f"HTCondor says JobStatus {status}, which daskd does not know"
     began, limit = _number(ad, "JobCurrentStartDate"), _number(ad, "DaskdWalltime")

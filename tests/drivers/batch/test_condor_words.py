@@ -104,6 +104,7 @@ def remembered(fields: dict[str, Any]) -> Row:
         (RUNNING, State.RUNNING, None),
         ({**RUNNING, "NumJobStarts": 1}, State.RUNNING, None),
         ({**RUNNING, "TransferringInput": True}, State.STARTING, None),
+        ({"JobStatus": 2, "NumJobStarts": 0}, State.STARTING, None),
         ({**RUNNING, "JobStatus": 7}, State.PAUSED, None),
         ({**RUNNING, "JobStatus": 6}, State.ENDING, None),
         ({**RUNNING, "JobStatus": 3}, State.ENDING, None),
