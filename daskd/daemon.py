@@ -124,6 +124,7 @@ def _shown(driver: Driver) -> DriverInfo:
         validate=driver.validate,
         complete=driver.complete,
         elsewhere=driver.elsewhere,
+        places_schedulers=driver.places_schedulers,
     )
 
 

@@ -31,7 +31,12 @@ def scheduler_driver(cluster: Cluster) -> str:
 
 def drivers_of(cluster: Cluster, instances: Iterable[Instance] = ()) -> list[str]:
     """Names of the drivers that a cluster uses, or that hold instances of it."""
-    names = [HOME, scheduler_driver(cluster), *(group.driver for group in cluster.spec.groups), *(i.handle.driver for i in instances)]
+    names = [
+        HOME,
+        scheduler_driver(cluster),
+        *(group.driver for group in cluster.spec.groups),
+        *(i.handle.driver for i in instances),
+    ]
     return list(dict.fromkeys(names))
 
 

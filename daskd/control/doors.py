@@ -1,4 +1,4 @@
-"""How the daemon reaches a cluster's scheduler: beside it by unix sockets, elsewhere by TLS over what its site dials."""
+"""How the daemon reaches a scheduler: beside it by unix sockets, elsewhere by TLS over what its site dials."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ class Door:
 
 def is_changed(door: Door | None, cluster: Cluster) -> bool:
     """Whether a scheduler that was placed has said that its link is elsewhere."""
-    return door is not None and door.is_claimed and bool(cluster.scheduler.link) and door.where != cluster.scheduler.link
+    return (
+        door is not None and door.is_claimed and bool(cluster.scheduler.link) and door.where != cluster.scheduler.link
+    )
 
 
 async def door_of(site: Site, scheduler: Instance, cluster: Cluster, vault: Vault) -> Door | None:

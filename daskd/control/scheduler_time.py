@@ -28,8 +28,9 @@ def tell(ledger: Ledger, view: View, now: float) -> None:
     left = seconds(max(0.0, scheduler.expected_end - now))
     ledger.tell(
         "SCHEDULER_WALLTIME",
-        f"the scheduler's own time ends in {left}: it is started again then, at another address, empty. Whatever it has "
-        f"by then is lost{_lost(view)}: save what you need, and ask for a longer walltime (`scheduler.driver_options`)",
+        f"the scheduler's own time ends in {left}: it is started again then, at another address, empty. Whatever it "
+        f"has by then is lost{_lost(view)}: save what you need, and next time ask for a longer walltime "
+        "(`scheduler.driver_options`)",
         instance=scheduler.id,
     )
 

@@ -148,7 +148,7 @@ class HeldWorkPolicy(_Frozen):
 
 
 class Placement(str, enum.Enum):
-    """Where a cluster's scheduler runs: in a process beside the daemon, in the daemon itself, or where a driver puts it.
+    """Where a cluster's scheduler runs: in a process beside the daemon, in the daemon, or where a driver puts it.
 
     A driver's is a job of a batch system, or a process of another host.
     """

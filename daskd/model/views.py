@@ -208,6 +208,8 @@ class DriverInfo:
         The group with what it leaves to the system decided.
     elsewhere
         Whether its instances may run on other machines than the daemon's.
+    places_schedulers
+        Whether it launches schedulers, too.
     """
 
     name: str
@@ -218,3 +220,4 @@ class DriverInfo:
     validate: Callable[[WorkerGroupSpec, Identity], list[Problem]]
     complete: Callable[[WorkerGroupSpec], WorkerGroupSpec]
     elsewhere: bool = False
+    places_schedulers: bool = False

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import h11
 
 from daskd.control.link import Dial, NotReached
-from daskd.drivers.streams import BLOCK, Stream
+from daskd.drivers.streams import Stream
 from daskd.model.errors import SchedulerUnreachable
 
 from .forwarding import Headers

@@ -85,7 +85,9 @@ def secured(raw: Callable[[], Awaitable[Stream]], context: ssl.SSLContext, name:
             return await TlsStream.over(stream, context, name)
         except ssl.SSLCertVerificationError as error:
             stream.close()
-            raise NotReached(f"who listens on its link is not the cluster's scheduler: {error.verify_message}") from None
+            raise NotReached(
+                f"who listens on its link is not the cluster's scheduler: {error.verify_message}"
+            ) from None
         except (ssl.SSLError, OSError) as error:
             stream.close()
             raise NotReached(f"TLS with its link failed: {getattr(error, 'reason', None) or error}"[:300]) from None

@@ -26,6 +26,7 @@ from daskd.drivers.protocol import (
     Snapshot,
     Surroundings,
 )
+from daskd.drivers.streams import Stream, tcp
 from daskd.model.cluster import Cause, End, Handle, State
 from daskd.model.identity import Identity
 from daskd.model.names import new_instance_id
@@ -37,6 +38,7 @@ from .elements import Element, element_of
 from .files import Files
 from .folder import Refusal
 from .options import BatchOptions, BatchSettings
+from .reports import Reports
 from .roots import Roots
 from .runner import NotRun, Runner, Unanswered
 from .script import MOST_BYTES, body_of, script_of
@@ -98,6 +100,7 @@ class BatchSite:
         self._secrets: dict[str, dict[str, bytes]] = {}
         self._doubts = Doubts()
         self._steady = Steady()
+        self._reports = Reports()
         self._cancelled: set[Element] = set()
         self._told_to_end: dict[Element, float] = {}
         self._quiet: dict[tuple[str, str], float] = {}
@@ -123,8 +126,7 @@ class BatchSite:
 
     async def prepare(self, batch: Batch) -> list[Handle]:
         """A name for each array, and an index for each member."""
-        group = batch.group
-        options = self._options.model_validate(group.options) if group else self._options()
+        options = self._options.model_validate(batch.asked.options)
         folder = self._folder(self._root(options), batch.cluster)
         prefix = f"{options.job_name}-" if options.job_name else ""
         handles, now, most = [], time.time(), self._settings.array_max
@@ -132,7 +134,9 @@ class BatchSite:
             name = prefix + new_instance_id(self._where.state_id)
             for index, member in enumerate(batch.members[first : first + most], self._system.first_index):
                 element = (name, index)
-                handles.append(elements.handle_of(self._system.name, member.id, element, batch.cluster, folder, now))
+                handles.append(
+                    elements.handle_of(self._system.name, member.id, element, batch.cluster, folder, now, batch.role)
+                )
         return handles
 
     async def launch(self, batch: Batch, handles: Sequence[Handle]) -> list[Outcome]:
@@ -151,11 +155,9 @@ class BatchSite:
 
     async def _ready(self, batch: Batch) -> str:
         """Make what the jobs need; why that can't be, else an empty text. Nothing was submitted then."""
-        if batch.group is None:
-            return f"the {self._system.name} driver runs workers: a scheduler is the local driver's"
-        if not batch.address:
+        if batch.group is not None and not batch.address:
             return "the scheduler has not said where it is yet"
-        root = self._root(self._options.model_validate(batch.group.options))
+        root = self._root(self._options.model_validate(batch.asked.options))
         try:
             await asyncio.to_thread(self._roots.add, batch.cluster, [root])
             await self._files.ask("make", root=root, folder=self._folder(root, batch.cluster))
@@ -188,8 +190,7 @@ class BatchSite:
         return [Outcome(handle, Result.UNSURE, done.words) for handle in handles]
 
     async def _script(self, batch: Batch, name: str, handles: Sequence[Handle]) -> bytes:
-        group = batch.group
-        assert group is not None
+        group = batch.asked
         options = self._options.model_validate(group.options)
         body = await asyncio.to_thread(self._body, batch, group, options, handles)
         if not self._system.private_script:
@@ -233,7 +234,8 @@ class BatchSite:
             return Snapshot(begun, False, (), words=str(error))
         listed = self._with_cancelled(elements.by_element(rows), known)
         over = [h for h in known if (row := listed.get(element_of(h))) is None or row.state is State.ENDED]
-        records = await self._records(over)
+        records = await self._records([*over, *self._reports.wanted(known, listed, deep=deep)])
+        self._reports.learnt(known, records)
         # a supervisor's own record tells of an end as well as any
         missing = [h for h in over if element_of(h) not in listed and not records.get(h.id, {}).get("end")]
         asked_of = {element_of(handle) for handle in known}
@@ -245,7 +247,8 @@ class BatchSite:
             listed |= past
         now = time.time()
         seen = [
-            self._observation(handle, listed.get(element_of(handle)), records.get(handle.id), now) for handle in known
+            self._observation(handle, listed.get(element_of(handle)), self._reports.of(handle, records), now)
+            for handle in known
         ]
         absent = {handle.id for handle in missing if element_of(handle) not in listed}
         uncertain = {one.handle.id for one in seen if one.end is not None and not one.end.certain}
@@ -397,6 +400,10 @@ class BatchSite:
     def dashboard_path(self, handle: Handle) -> None:
         """There is none, either."""
         return
+
+    async def dial(self, handle: Handle, host: str, port: int) -> Stream:
+        """By TCP: a node is reached as the login node reaches it."""
+        return await tcp(host, port)
 
     async def unstage(self, cluster: str) -> None:
         """Keys, code, and what nodes were told; logs stay."""

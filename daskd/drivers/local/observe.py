@@ -48,6 +48,7 @@ def _report(document: dict[str, Any] | None) -> Report | None:
         dashboard=_text(document, "dashboard", 300),
         failure=_text(document, "failure"),
         pid=_number(document, "pid"),
+        link=_text(document, "link", 300),
     )
 
 

@@ -31,6 +31,7 @@ LOADER = (
 # in the order in which they import each other; the last has `main`
 _MODULES = (
     ("local", "files"),
+    ("local", "interfaces"),
     ("local", "process"),
     ("local", "variables"),
     ("local", "logs"),
