@@ -140,5 +140,6 @@ def recorded(handle: Handle, record: Mapping[str, object] | None) -> Observation
     facts = Facts(launched=True, report=told.get("report"), end=told.get("end"), goodbye=told.get("goodbye"))
     if facts.end is None and facts.report is None:
         return None
-    seen = observe.observation(handle, facts, host="")
-    return seen if facts.end is not None else dataclasses.replace(seen, state=State.UNKNOWN, end=None)
+    if facts.end is None:
+        return Observation(handle, State.UNKNOWN, report=observe.report_of(facts.report))
+    return observe.observation(handle, facts, host="")
