@@ -105,9 +105,7 @@ async def ask(port: int, target: str, context: ssl.SSLContext) -> tuple[int, byt
 
 def join(hub: Hub) -> str:
     """What a node is answered that asks to join."""
-    told = hub.roster.join(
-        instance="n", incarnation=0, group="default", workers=["w"], pid=1, host="h", versions={}
-    )
+    told = hub.roster.join(instance="n", incarnation=0, group="default", workers=["w"], pid=1, host="h", versions={})
     return told["result"]
 
 
@@ -151,7 +149,7 @@ async def test_who_shows_no_certificate_of_the_cluster_is_not_answered(tmp_path:
     strange.load_verify_locations(cadata=credentials.ca)
     async with a_placed_hub(tmp_path, credentials) as (_, port):
         for context in (shown(credentials, None, tmp_path), strange):
-            with pytest.raises(OSError, match="alert|hung up|reset|unknown"):
+            with pytest.raises(OSError, match=r"alert|hung up|reset|unknown"):
                 await ask(port, "/v1/hello", context)
 
 

@@ -62,9 +62,7 @@ def daemon(unstarted: DaemonProcess) -> DaemonProcess:
 def spec(n: int, **options: Any) -> ClusterSpec:
     """A cluster of jobs, the scheduler one of them, with these options of its own."""
     return ClusterSpec(
-        groups=(
-            WorkerGroupSpec(n_workers=n, driver="slurm", nthreads=1, memory_limit="300MB", options=JOB),
-        ),
+        groups=(WorkerGroupSpec(n_workers=n, driver="slurm", nthreads=1, memory_limit="300MB", options=JOB),),
         scheduler=SchedulerSpec(placement="driver", driver_options={**JOB, "memory": "500MB", **options}),
     )
 
@@ -185,7 +183,7 @@ async def test_a_scheduler_that_waits_says_why(daemon: DaemonProcess, system: Sl
 
 
 async def test_a_scheduler_that_can_never_run_fails_with_slurms_words(daemon: DaemonProcess, system: Slurm) -> None:
-    """Beyond its partition's limits it is given up, after a minute a time; a partition that is not there fails at once."""
+    """Beyond its partition's limits it is given up after a minute; a partition that is not there fails at once."""
     async with AsyncDaskd(daemon.address) as daskd:
         await daskd.create("sim", spec(0, walltime="10:00:00"))
 

@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from daskd_client import RemoteCluster
 from distributed import Client, wait
+
+from daskd_client import RemoteCluster
 
 KEYS = 4
 
