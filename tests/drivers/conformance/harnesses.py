@@ -28,5 +28,7 @@ PBS = pytest.param("pbs", marks=pytest.mark.systems)
 TORQUE = pytest.param("torque", marks=pytest.mark.systems)
 
 DRIVERS = [LOCAL, PBS, SGE, SLURM, SSH, TORQUE]
+PLACING = [PBS, SGE, SLURM, SSH, TORQUE]
+"""Those that place schedulers."""
 FREEZABLE = [PBS, SGE, SLURM, SSH, TORQUE]
 """Those whose system can be kept from answering."""
