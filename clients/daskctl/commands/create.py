@@ -30,7 +30,7 @@ class CreateOptions(GroupOptions):
     env: tuple[tuple[str, str], ...]
     idle_timeout: float | None
     on_idle: str | None
-    scheduler_placement: str
+    scheduler_placement: str | None
     scheduler_driver: str
     scheduler_option: tuple[tuple[str, Any], ...]
     max_lifetime: float | None
@@ -78,7 +78,6 @@ class CreateOptions(GroupOptions):
 @click.option(
     "--scheduler-placement",
     type=click.Choice(("process", "embedded", "driver")),
-    default="",
     help="Where the scheduler runs: beside the daemon, in it, or where a driver launches it.",
 )
 @click.option("--scheduler-driver", default="", help="What launches the scheduler; by default what does the workers.")
