@@ -20,6 +20,7 @@ POINTS = (
     "launch.intended",
     "launch.launched",
     "launch.recorded",
+    "scheduler.claimed",
     "cancel.fenced",
     "retire.intended",
     "retire.asked",

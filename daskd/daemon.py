@@ -124,6 +124,7 @@ def _shown(driver: Driver, surroundings: Surroundings) -> DriverInfo:
         validate=driver.validate,
         complete=driver.complete,
         elsewhere=driver.elsewhere,
+        places_schedulers=driver.places_schedulers,
         preview=lambda spec, group, who: driver.preview(spec, group, who, surroundings),
     )
 

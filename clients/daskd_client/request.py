@@ -254,6 +254,9 @@ def _scheduler(given: Mapping[str, Any] | None, problems: list[Problem]) -> Sche
         preload=_texts(given.get("preload"), "scheduler.preload", problems),
         options=_options(given.get("options"), "scheduler.options", problems),
         prologue=_lines(given.get("prologue"), "scheduler.prologue", problems),
+        network=given.get("network"),
+        driver=given.get("driver") or "",
+        driver_options=_options(given.get("driver_options"), "scheduler.driver_options", problems),
     )
 
 

@@ -128,7 +128,8 @@ class HeldWorkPolicy:
 class SchedulerSpec:
     """The scheduler: where it runs, what it loads, more keyword arguments of it, lines of shell before it.
 
-    `network`: whether other machines can reach it; None: if a group's driver launches elsewhere.
+    `network`: whether other machines can reach it; None: if a group's driver launches elsewhere. `driver` and
+    `driver_options`: what launches one of the placement "driver" (empty: the first group's), and what that is told.
     """
 
     placement: str = ""
@@ -136,6 +137,8 @@ class SchedulerSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
     prologue: tuple[str, ...] = ()
     network: bool | None = None
+    driver: str = ""
+    driver_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class IdleAction(enum.Enum):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +14,12 @@ from daskd.model.cluster import Cluster
 from daskd.model.errors import InvalidSpec, Problem
 from daskd.model.identity import Identity
 from daskd.model.names import check_name, new_uid
-from daskd.model.problems import near, not_there, problems_of, shown
+from daskd.model.problems import not_there, problems_of, shown
 from daskd.model.spec import ClusterSpec, WorkerGroupSpec
 from daskd.model.views import DriverInfo
 
+from .checks import driver_problems
+from .placing import decided, scheduler_problems, without_foreign_options
 from .translate import spec_message
 
 _FIXED = "the profile {!r} fixes it: leave it out"
@@ -87,6 +88,7 @@ def build_spec(
         problems += _fixed_problems(spec, name or "default", profile, defaults, laid)
     for group, where in zip(spec.groups, laid, strict=True):
         problems += [_under(where.path, each) for each in driver_problems(group, drivers, who)]
+    problems += scheduler_problems(spec, drivers, who)
     problems = problems or _size_problems(spec)
     bounds = bounds_of(config, name)
     if problems:
@@ -100,10 +102,7 @@ def build_spec(
     if problems:
         raise invalid(problems)
     check_counts([(group.name, group.n_workers) for group in groups], bounds)
-    network = spec.scheduler.network
-    if network is None:
-        network = any(drivers[group.driver].elsewhere for group in groups)
-    scheduler = spec.scheduler.model_copy(update={"network": network})
+    scheduler = decided(spec, drivers)
     told = spec.warning if spec.max_lifetime is not None else spec.lifetime_warning
     return spec.model_copy(update={"groups": groups, "scheduler": scheduler, "lifetime_warning": told})
 
@@ -228,46 +227,6 @@ def invalid(problems: Iterable[Problem]) -> InvalidSpec:
     return InvalidSpec(words, facts={"field": found[0].field}, problems=found)
 
 
-def driver_problems(group: WorkerGroupSpec, drivers: Mapping[str, DriverInfo], who: Identity) -> list[Problem]:
-    """What is wrong with a group by the word of its driver; fields relative to the group."""
-    driver = drivers.get(group.driver)
-    if driver is None:
-        return [Problem("driver", not_there("driver", group.driver, drivers))]
-    if not driver.available:
-        return [Problem("driver", f"{group.driver!r} can't be used here: {driver.words}")]
-    return option_problems(driver.options, group.options) or driver.validate(group, who)
-
-
-def option_problems(model: type[BaseModel], options: Mapping[str, Any]) -> list[Problem]:
-    """What is wrong with a driver's options, by their model."""
-    known = [field.alias or name for name, field in model.model_fields.items()]
-    if not _is_finite(options):
-        return [Problem("options", "they hold a number that is infinite or none: write finite numbers")]
-    unknown = [name for name in options if name not in known]
-    problems = [Problem(f"options.{name[:100]}", _unknown_option(name, known)) for name in unknown]
-    try:
-        model.model_validate({name: value for name, value in options.items() if name in known})
-    except ValidationError as error:
-        problems += problems_of(error, model, "options")
-    return problems
-
-
-def _is_finite(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return all(map(_is_finite, value.values()))
-    if isinstance(value, list):
-        return all(map(_is_finite, value))
-    return not isinstance(value, float) or math.isfinite(value)
-
-
-def _unknown_option(name: str, known: list[str]) -> str:
-    if like := near(name, known):
-        return f"there is no option {shown(name)}: did you mean {like!r}?"
-    if not known:
-        return f"there is no option {shown(name)}: this driver has none"
-    return f"there is no option {shown(name)}; there are: {', '.join(sorted(known))}"
-
-
 def overlay(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`over` laid over `under`: tables are merged, everything else is replaced."""
     merged = dict(under)
@@ -328,6 +287,8 @@ def _group_name_problems(laid: list[_Laid]) -> list[Problem]:
 
 def _merged_spec(defaults: Mapping[str, Any], asked: Mapping[str, Any], laid: list[_Laid]) -> dict[str, Any]:
     own = {key: value for key, value in defaults.items() if key not in ("every_group", "groups")}
+    if "scheduler" in own:
+        own["scheduler"] = without_foreign_options(own["scheduler"], asked.get("scheduler", {}))
     merged = overlay(own, {key: value for key, value in asked.items() if key != "groups"})
     for name in ("idle_timeout", "max_lifetime"):
         if merged.get(name) == 0:

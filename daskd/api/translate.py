@@ -69,10 +69,11 @@ def sparse_group(message: pb.WorkerGroupSpec) -> dict[str, Any]:
 
 
 def _sparse_scheduler(message: pb.SchedulerSpec) -> dict[str, Any]:
-    sparse = _set_fields(message, "placement")
+    sparse = _set_fields(message, "placement", "driver")
     sparse.update({name: tuple(value) for name, value in _set_fields(message, "preload", "prologue").items()})
-    if message.HasField("options"):
-        sparse["options"] = plain(message.options)
+    for name in ("options", "driver_options"):
+        if message.HasField(name):
+            sparse[name] = plain(getattr(message, name))
     if message.HasField("network"):
         sparse["network"] = message.network
     return sparse
@@ -165,6 +166,8 @@ def _scheduler_spec_message(scheduler: SchedulerSpec) -> pb.SchedulerSpec:
         options=struct(scheduler.options) if scheduler.options else None,
         prologue=scheduler.prologue,
         network=scheduler.network,
+        driver=scheduler.driver,
+        driver_options=struct(scheduler.driver_options) if scheduler.driver_options else None,
     )
 
 

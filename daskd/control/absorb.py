@@ -5,7 +5,7 @@ from __future__ import annotations
 from daskd.drivers.protocol import Observation, Wait
 from daskd.model.cluster import Cause, End, Group, Held, Instance, Record, Role, State
 
-from . import clock, failures, phase, queueing, rotation, unseen
+from . import clock, failures, phase, queueing, rotation, scheduler_time, unseen
 from .ledger import Ledger
 from .link import FactEvent, HubState, HubWorker
 from .view import View
@@ -50,6 +50,7 @@ def absorb(view: View, now: float) -> Ledger:
     _silence(ledger, view, now)
     _count(ledger, view, now)
     rotation.mark(ledger, view, now)
+    scheduler_time.tell(ledger, view, now)
     _drop_removed(ledger)
     phase.settle(ledger, view, now)
     return ledger
@@ -111,6 +112,8 @@ def _alive(ledger: Ledger, instance: Instance, seen: Observation, now: float) ->
     if seen.state is State.QUEUED:
         # its system has put it back into the line, to begin anew
         expected_end = rotating = None
+    if instance.role is Role.SCHEDULER and seen.report is not None and seen.report.link:
+        ledger.edit_scheduler(link=seen.report.link)
     # of what was asked to end, the driver's word why it did not stands until there is another
     words = seen.words or (instance.words if instance.stopping is not None else "")
     ledger.edit_instance(
@@ -159,7 +162,10 @@ def _missing(ledger: Ledger, view: View, instance: Instance, end: End, now: floa
 def _ended(ledger: Ledger, view: View, instance: Instance, seen: Observation, end: End, now: float) -> None:
     _adopt(ledger, instance)
     when = max(instance.created, min(seen.ended or now, now))
-    ended = ledger.edit_instance(instance.id, state=State.ENDED, end=end, ended=when, words=end.words, pid=None)
+    # a scheduler that waited in vain, and was ended for it, is told of in the words that it waited with
+    in_vain = instance.role is Role.SCHEDULER and instance.joined is None and instance.stopping is not None
+    words = (instance.words if in_vain else "") or end.words
+    ended = ledger.edit_instance(instance.id, state=State.ENDED, end=end, ended=when, words=words, pid=None)
     if instance.role is Role.SCHEDULER:
         failures.scheduler_ended(ledger, view, ended, seen, now)
     else:

@@ -20,7 +20,8 @@ from daskd.model.spec import WorkerGroupSpec
 from daskd.security.vault import Vault
 
 from . import failures, rotation
-from .cluster_sites import HOME, drivers_of
+from .cluster_sites import drivers_of, scheduler_driver
+from .doors import Door, door_of
 from .ledger import Ledger
 from .link import LinkError
 from .plan import Action, Cancel, LaunchNodes, LaunchScheduler, Retire, Terminate
@@ -62,6 +63,13 @@ class Acts:
         else:
             await self._terminate(action)
 
+    async def door(self, cluster: Cluster, scheduler: Instance) -> Door | None:
+        """The way to a scheduler; None while there is none."""
+        driver = scheduler.handle.driver
+        if not self._of.sites.has(driver):
+            return None
+        return await door_of(self._of.sites.of(driver), scheduler, cluster, self._vault)
+
     async def clean_up(self, cluster: Cluster) -> None:
         """Nothing of the cluster runs any more: remove its keys, scratch files and sockets; logs stay."""
         reached("end.recorded")
@@ -69,7 +77,7 @@ class Acts:
         used = drivers_of(cluster, instances)
         await self._of.sites.hold(used)
         for instance in instances:
-            if instance.role is Role.SCHEDULER:
+            if instance.role is Role.SCHEDULER and self._of.sites.has(instance.handle.driver):
                 site = self._of.sites.of(instance.handle.driver)
                 for path in (site.link_path(instance.handle), site.dashboard_path(instance.handle)):
                     if path is not None:
@@ -83,13 +91,14 @@ class Acts:
             await self._vault.forget(cluster.uid)
 
     async def _launch(self, cluster: Cluster, group: WorkerGroupSpec | None, count: int, address: str) -> None:
-        driver = group.driver if group else HOME
+        driver = group.driver if group else scheduler_driver(cluster)
         if not self._of.sites.has(driver):
             await self._cannot(cluster, group, self._of.sites.trouble(driver))
             return
         site = self._of.sites.of(driver)
         batch = self._batch(cluster, group, count, address)
-        if group is not None and site.capabilities.needs_address and not batch.address:
+        needs_address = site.capabilities.needs_address or cluster.spec.scheduler.is_placed
+        if group is not None and needs_address and not batch.address:
             return  # the next pass has it, or the one after
         await self._stage(cluster, driver)
         reached("launch.staged")
@@ -114,9 +123,12 @@ class Acts:
 
     async def _cannot(self, cluster: Cluster, group: WorkerGroupSpec | None, words: str) -> None:
         """A system that can't be used now is a failure to launch like any other: told, and tried again later."""
-        assert group is not None  # without the scheduler's own driver there is no reconciler
         ledger = Ledger(cluster, tuple(self._of.instances.values()))
-        ledger.tell("LAUNCH_REFUSED", words, driver=group.driver)
+        ledger.tell("LAUNCH_REFUSED", words, driver=group.driver if group else scheduler_driver(cluster))
+        if group is None:
+            failures.scheduler_refused(ledger, self._of.settings, words, lasting=False, now=time.time())
+            await self._of.settle(cluster, ledger)
+            return
         failures.count_failure(ledger, group.name, words, time.time())
         failures.give_up_if_hopeless(ledger, group.name, bound=self._of.settings.max_launch_failures)
         await self._of.settle(cluster, ledger)
@@ -152,7 +164,7 @@ class Acts:
             address=address if group is None or cluster.scheduler.instance == scheduler else "",
             runtime=self._of.settings.runtime(cluster.spec),
             dashboard_prefix=cluster.dashboard_prefix,
-            beside=self._beside(cluster, group.driver if group else HOME),
+            beside=self._beside(cluster, group.driver if group else scheduler_driver(cluster)),
         )
 
     def _beside(self, cluster: Cluster, driver: str) -> tuple[tuple[int, int], ...]:
@@ -230,7 +242,9 @@ class Acts:
         told = f"the driver {intent.handle.driver!r} refused: {outcome.words}"
         ledger.tell("LAUNCH_REFUSED", told, instance=intent.id, count=len(refused))
         if intent.role is Role.SCHEDULER:
-            failures.scheduler_refused(ledger, self._of.settings, told, lasting=outcome.lasting, now=now)
+            failures.scheduler_refused(
+                ledger, self._of.settings, told, lasting=outcome.lasting, now=now, full=outcome.full
+            )
         else:
             failures.count_failure(ledger, intent.group, told, now)
             bound = 1 if outcome.lasting else self._of.settings.max_launch_failures

@@ -23,9 +23,20 @@ OPEN_AGAIN = 10.0
 """Seconds after which a site that could not be opened is tried again."""
 
 
+def scheduler_driver(cluster: Cluster) -> str:
+    """The driver that launches a cluster's scheduler."""
+    spec = cluster.spec
+    return spec.scheduler_group.driver if spec.scheduler.is_placed else HOME
+
+
 def drivers_of(cluster: Cluster, instances: Iterable[Instance] = ()) -> list[str]:
     """Names of the drivers that a cluster uses, or that hold instances of it."""
-    names = [HOME, *(group.driver for group in cluster.spec.groups), *(i.handle.driver for i in instances)]
+    names = [
+        HOME,
+        scheduler_driver(cluster),
+        *(group.driver for group in cluster.spec.groups),
+        *(i.handle.driver for i in instances),
+    ]
     return list(dict.fromkeys(names))
 
 

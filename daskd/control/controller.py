@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -25,7 +24,7 @@ from .cluster_sites import HOME, ClusterSites
 from .explain import Known, explain
 from .idle import IdleWatch
 from .leftovers import clear_leftovers
-from .link import HubState, Link, LinkError
+from .link import Dial, HubState, Link, LinkError
 from .log_reader import LogReader
 from .policy import groups_of
 from .reconciler import Reconciler
@@ -245,15 +244,12 @@ class Controller:
             versions=dict(scheduler.versions),
         )
 
-    def dashboard(self, cluster: Cluster) -> Path | None:
-        """The unix socket of the dashboard that the daemon serves for a cluster; None: there is none now."""
+    def dashboard(self, cluster: Cluster) -> Dial | None:
+        """Dials the dashboard that the daemon serves for a cluster; None: there is none now."""
         reconciler = self._reconcilers.get(cluster.uid)
-        if not cluster.dashboard_proxied or reconciler is None or reconciler.hub is None:
+        if not cluster.dashboard_proxied or reconciler is None or reconciler.door is None:
             return None
-        scheduler = reconciler.instances.get(reconciler.hub.link.instance)
-        if scheduler is None:
-            return None
-        return reconciler.sites.of(scheduler.handle.driver).dashboard_path(scheduler.handle)
+        return reconciler.door.dashboard
 
     def _link(self, cluster: Cluster) -> Link:
         reconciler = self._reconcilers.get(cluster.uid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 
 from daskd.drivers.protocol import Observation
@@ -52,8 +53,9 @@ def scheduler_ended(ledger: Ledger, view: View, ended: Instance, seen: Observati
         ledger.edit(stop=f"shut down by {seen.goodbye}")
         ledger.tell("SHUT_DOWN", f"{seen.goodbye} told the scheduler to end", by=seen.goodbye)
         return
-    words = describe(ended)
     was_running = ended.joined is not None
+    # what was ended before it came up, for it waited in vain, failed of that and not of its end
+    words = ended.words if ended.stopping is not None and not was_running and ended.words else describe(ended)
     failure = seen.report.failure if seen.report else ""
     told = _with_tail(failure or words, view.tails.get(ended.id, ""))
     if is_lasting(ended) and not was_running:
@@ -74,17 +76,22 @@ def _restart(ledger: Ledger, settings: Settings, told: str, bound: int, now: flo
     if len(recent) >= bound:
         fail(ledger, f"its scheduler ended {len(recent) + 1} times in a row; the last time: {told}")
         return False
-    ledger.edit_scheduler(restarts=(*recent, now), started=None, pid=None, heard=None)
+    ledger.edit_scheduler(restarts=(*recent, now), started=None, pid=None, heard=None, link="")
     ledger.edit(idle_since=None, event_seq=0)
     return True
 
 
-def scheduler_refused(ledger: Ledger, settings: Settings, told: str, *, lasting: bool, now: float) -> None:
-    """The driver refused to launch the scheduler: tried again, unless the same request will be refused again."""
+def scheduler_refused(
+    ledger: Ledger, settings: Settings, told: str, *, lasting: bool, now: float, full: bool = False
+) -> None:
+    """The driver refused to launch the scheduler: tried again, unless the same request will be refused again.
+
+    One that was refused for want of room, which there may be later, is tried again however often it was.
+    """
     if lasting:
         fail(ledger, f"its scheduler can't be launched: {told}")
     else:
-        _restart(ledger, settings, told, settings.max_launch_failures - 1, now)
+        _restart(ledger, settings, told, sys.maxsize if full else settings.max_launch_failures - 1, now)
 
 
 def abandoned(ledger: Ledger, view: View, instance: Instance, now: float) -> None:
@@ -115,9 +122,10 @@ def _tell_loss(ledger: Ledger, view: View, words: str, ended: Instance) -> None:
     lost = "the tasks that it had and their results" if tasks is None else f"{tasks} tasks and their results"
     if held.keys:
         lost += f", among them {held.keys} keys held for {held.clients} lost clients"
+    where = "at another address" if ledger.cluster.spec.scheduler.is_placed else "at the same address"
     ledger.tell(
         "SCHEDULER_LOST",
-        f"the scheduler ended unasked: {words}. It is started again at the same address, empty: {lost} are lost",
+        f"the scheduler ended unasked: {words}. It is started again {where}, empty: {lost} are lost",
         instance=ended.id,
         tasks="unknown" if tasks is None else tasks,
         held_keys=held.keys,

@@ -58,7 +58,10 @@ def _living(ledger: Ledger, view: View, now: float) -> None:
         slow = now - (scheduler.launched or now) >= SLOW_START
         words = view.hub.trouble if slow and view.hub.instance == scheduler.id else ""
         reason = "SCHEDULER_RESTARTING" if restarting else "SCHEDULER_STARTING"
-        ledger.edit(phase=Phase.STARTING, reason=reason, message=f"its scheduler starts; {words}" if words else "")
+        message = f"its scheduler starts; {words}" if words else ""
+        if scheduler.state is State.QUEUED:
+            reason, message = "SCHEDULER_WAITING", f"its scheduler {scheduler.words or 'waits'}"
+        ledger.edit(phase=Phase.STARTING, reason=reason, message=message)
     else:
         reason, message = _running(ledger, view)
         ledger.edit(phase=Phase.RUNNING, reason=reason, message=message)

@@ -117,10 +117,16 @@ def decide(view: View, chosen: Chosen, now: float) -> Plan:
         return Plan(tuple(actions), 0.5)
     actions += _scheduler(view, now)
     scheduler = view.scheduler
-    if scheduler is not None and scheduler.record is Record.ACCEPTED and scheduler.stopping is None:
+    if scheduler is not None and _takes_nodes(view, scheduler):
         for spec in view.cluster.spec.groups:
             actions += _group(view, spec, chosen, now)
     return Plan(tuple(actions), _again(view, now))
+
+
+def _takes_nodes(view: View, scheduler: Instance) -> bool:
+    # where one that is placed will be is known once it is there, which may take days
+    is_known = scheduler.joined is not None or not view.cluster.spec.scheduler.is_placed
+    return is_known and scheduler.record is Record.ACCEPTED and scheduler.stopping is None
 
 
 def _alive(instances: Iterable[Instance]) -> tuple[Instance, ...]:
@@ -160,10 +166,19 @@ def _scheduler(view: View, now: float) -> Iterable[Action]:
         if now >= _restart_at(view):
             # the same port, so that clients find it again; a new one when others have taken it meanwhile
             recent = [t for t in record.restarts if now - t < 60.0]
-            yield LaunchScheduler(record.address if len(recent) < 4 else "")
+            has_address = len(recent) < 4 and not view.cluster.spec.scheduler.is_placed
+            yield LaunchScheduler(record.address if has_address else "")
         return
-    overdue = now - (scheduler.launched or scheduler.created) >= view.settings.start_timeout
-    if scheduler.joined is None and overdue and scheduler.stopping is None and scheduler.record is Record.ACCEPTED:
+    if scheduler.joined is not None or scheduler.stopping is not None or scheduler.record is not Record.ACCEPTED:
+        return
+    for key, words in _hopeless(view, [scheduler], now).items():
+        yield Terminate((key,), fault=words)
+        return
+    begun = scheduler.launched or scheduler.created
+    if view.cluster.spec.scheduler.is_placed:
+        # a job may wait for days
+        begun = now if scheduler.started is None else max(begun, scheduler.started)
+    if now - begun >= view.settings.start_timeout:
         words = f"it did not answer within {view.settings.start_timeout:g} s of its launch"
         yield Terminate((scheduler.id,), fault=f"{words}: {view.hub.trouble}" if view.hub.trouble else words)
 
@@ -275,7 +290,7 @@ def _never_joined(view: View, active: list[Instance], now: float) -> dict[str, s
 
 
 def _hopeless(view: View, active: list[Instance], now: float) -> dict[str, str]:
-    """Nodes that wait for what will never be, with their system's words."""
+    """Instances that wait for what will never be, with their system's words."""
     seen = {node.id: view.observations[node.id] for node in active if node.id in view.observations}
     return {
         key: observation.words

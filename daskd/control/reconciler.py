@@ -24,6 +24,7 @@ from . import lifetime, policy, queueing
 from .absorb import absorb
 from .acts import Acts
 from .cluster_sites import ClusterSites, drivers_of
+from .doors import Door, is_changed
 from .hub import Hub
 from .ledger import Ledger
 from .link import Link
@@ -67,6 +68,7 @@ class Reconciler:
         self.sites = sites
         self.settings = settings
         self.hub: Hub | None = None
+        self.door: Door | None = None
         self.instances: dict[str, Instance] = {}
         self.asked: dict[str, float] = {}
         self.refused: dict[str, float] = {}
@@ -100,7 +102,7 @@ class Reconciler:
         self.sites.leave()
         if self.hub is not None:
             await self.hub.close()
-            self.hub = None
+            self.hub = self.door = None
 
     async def _load(self, cluster: Cluster) -> None:
         for instance in await self.store.instances(self.uid):
@@ -170,12 +172,15 @@ class Reconciler:
 
     async def _listen(self, cluster: Cluster) -> None:
         scheduler = next((i for i in self.instances.values() if i.role is Role.SCHEDULER), None)
-        path = self.sites.of(scheduler.handle.driver).link_path(scheduler.handle) if scheduler else None
-        if self.hub is not None and (scheduler is None or self.hub.link.instance != scheduler.id):
+        is_same = scheduler is not None and self.hub is not None and self.hub.link.instance == scheduler.id
+        if self.hub is not None and (not is_same or is_changed(self.door, cluster)):
             await self.hub.close()
-            self.hub = None
-        if self.hub is None and scheduler is not None and path is not None and scheduler.record is Record.ACCEPTED:
-            self.hub = Hub(Link(path, cluster.owner_uid, self.uid, scheduler.id), self.wake)
+            self.hub = self.door = None
+        if self.hub is None and scheduler is not None and scheduler.record is Record.ACCEPTED:
+            self.door = await self._acts.door(cluster, scheduler)
+            if self.door is not None:
+                link = Link(self.door.link, self.uid, scheduler.id, is_claimed=self.door.is_claimed)
+                self.hub = Hub(link, self.wake)
         if self.hub is not None:
             wanted = not cluster.stop and self.hub.view.state is not None
             has_ends = any(instance.expected_end is not None for instance in self.instances.values())

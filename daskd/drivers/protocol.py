@@ -20,6 +20,8 @@ from daskd.model.identity import Identity
 from daskd.model.spec import ClusterSpec, WorkerGroupSpec
 from daskd.model.views import Preview
 
+from .streams import Stream
+
 
 class Result(str, enum.Enum):
     """A driver's answer to one launch or one termination."""
@@ -121,6 +123,8 @@ class Batch:
     ----------
     group
         The worker group; None for a scheduler.
+    asked
+        What is launched, as its driver understands it: the worker group, or a scheduler's driver options as one.
     members
         In the order of the handles.
     scheduler
@@ -147,6 +151,10 @@ class Batch:
     runtime: RuntimeSettings
     dashboard_prefix: str = ""
     beside: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def asked(self) -> WorkerGroupSpec:
+        return self.group or self.spec.scheduler_group
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,13 +203,20 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a runtime says of itself; the owner's word, validated."""
+    """What a runtime says of itself; the owner's word, validated.
+
+    Attributes
+    ----------
+    link
+        Where the link of a scheduler that was placed listens ("tls://10.0.0.7:43210"). It is proved by TLS alone.
+    """
 
     phase: str
     address: str = ""
     dashboard: str = ""
     failure: str = ""
     pid: int | None = None
+    link: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +338,17 @@ class Site(Protocol):
     def dashboard_path(self, handle: Handle) -> Path | None:
         """The unix socket of the dashboard that the daemon serves for a scheduler; None where there is none."""
 
+    async def dial(self, handle: Handle, host: str, port: int) -> Stream:
+        """A byte stream to a port of the machine where an instance runs, as that machine calls itself.
+
+        Asked only of sites that place schedulers, whose links it carries; who is at its end is proved by TLS within.
+
+        Raises
+        ------
+        OSError
+            When there is no way there; the text says why.
+        """
+
     async def unstage(self, cluster: str) -> None:
         """Remove what was staged for a cluster: keys, code, scratch. Nothing of it runs any more. Logs stay."""
 
@@ -344,6 +370,9 @@ class Driver(Protocol):
         The model of the administrator's `[drivers.NAME]`.
     elsewhere
         Whether its instances may run on other machines than the daemon's.
+    places_schedulers
+        Whether it launches schedulers of the placement "driver". To it such a one is a group of one
+        (`ClusterSpec.scheduler_group`), also for `validate`.
     """
 
     name: str
@@ -351,6 +380,7 @@ class Driver(Protocol):
     options: type[BaseModel]
     settings: type[BaseModel]
     elsewhere: bool
+    places_schedulers: bool
 
     def validate(self, group: WorkerGroupSpec, who: Identity) -> list[Problem]:
         """What is wrong with a group, in the user's words, each with its field. Asks the system nothing."""

@@ -135,7 +135,8 @@ class Instance:
     expected_end
         When its system will end it, unix seconds; None: not that is known.
     rotating
-        Since when another is to take its place, for its time is nearly over; None: it is not.
+        Since when another is to take its place, for its time is nearly over; None: it is not. Of a scheduler: since
+        when its end has been told.
     unknown_since
         Since when its system can say nothing of it, unix seconds; None: it can.
     """
@@ -177,6 +178,8 @@ class Scheduler:
         Unix seconds of the times it was started again after dying unasked.
     heard
         When the link last answered, unix seconds.
+    link
+        Where one that a driver placed said that its link is, such as "tls://10.0.0.7:43210"; empty: it has not.
     """
 
     instance: str = ""
@@ -188,6 +191,7 @@ class Scheduler:
     versions: dict[str, str] = field(default_factory=dict)
     restarts: tuple[float, ...] = ()
     heard: float | None = None
+    link: str = ""
 
 
 @dataclass(frozen=True, slots=True)

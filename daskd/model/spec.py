@@ -148,10 +148,14 @@ class HeldWorkPolicy(_Frozen):
 
 
 class Placement(str, enum.Enum):
-    """Where a cluster's scheduler runs: in a process of its own, or in the daemon itself."""
+    """Where a cluster's scheduler runs: in a process beside the daemon, in the daemon, or where a driver puts it.
+
+    A driver's is a job of a batch system, or a process of another host.
+    """
 
     PROCESS = "process"
     EMBEDDED = "embedded"
+    DRIVER = "driver"
 
 
 class OnIdle(str, enum.Enum):
@@ -174,6 +178,10 @@ class SchedulerSpec(_Frozen):
         Lines of shell that run before it.
     network
         Whether other machines can reach it; None: not decided yet, as in a request.
+    driver
+        Which driver launches one of the placement `DRIVER`; empty: not decided yet, as in a request.
+    driver_options
+        What that driver alone understands: of its job, its host.
     """
 
     placement: Placement = Placement.PROCESS
@@ -181,6 +189,13 @@ class SchedulerSpec(_Frozen):
     options: SchedulerOptions = Field(default_factory=dict)
     prologue: Prologue = ()
     network: bool | None = None
+    driver: str = Field(default="", max_length=63)
+    driver_options: Options = Field(default_factory=dict)
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether a driver launches it, away from the daemon."""
+        return self.placement is Placement.DRIVER
 
 
 class WorkerGroupSpec(_Frozen):
@@ -281,6 +296,18 @@ class ClusterSpec(_Frozen):
         if self.max_lifetime is None:
             return 0.0
         return min(WARNING, self.max_lifetime / 10) if self.lifetime_warning is None else self.lifetime_warning
+
+    @property
+    def scheduler_group(self) -> WorkerGroupSpec:
+        """The scheduler as what it is to the driver that launches it: a group of one, without workers."""
+        scheduler = self.scheduler
+        return WorkerGroupSpec(
+            name="scheduler",
+            driver=scheduler.driver or self.groups[0].driver,
+            memory_limit=0,
+            options=scheduler.driver_options,
+            prologue=scheduler.prologue,
+        )
 
     def group(self, name: str) -> WorkerGroupSpec | None:
         """The group of that name; the first for an empty one; None if there is none."""

@@ -230,6 +230,8 @@ class DriverInfo:
         The group with what it leaves to the system decided.
     elsewhere
         Whether its instances may run on other machines than the daemon's.
+    places_schedulers
+        Whether it launches schedulers, too.
     preview
         What it would do for a group of a spec; None: it has nothing to show.
     """
@@ -242,4 +244,5 @@ class DriverInfo:
     validate: Callable[[WorkerGroupSpec, Identity], list[Problem]]
     complete: Callable[[WorkerGroupSpec], WorkerGroupSpec]
     elsewhere: bool = False
+    places_schedulers: bool = False
     preview: Callable[[ClusterSpec, WorkerGroupSpec, Identity], Preview | None] = lambda _spec, _group, _who: None

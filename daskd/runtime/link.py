@@ -22,8 +22,12 @@ from .sockets import listening
 
 MAX_BODY = 1024 * 1024
 MAX_WAIT = 60.0
-_MAX_HEADERS = 16 * 1024
-_BODY_SECONDS = 30.0
+BOUNDS: dict[str, Any] = {
+    "max_body_size": MAX_BODY,
+    "max_buffer_size": 2 * MAX_BODY,
+    "max_header_size": 16 * 1024,
+    "body_timeout": 30.0,
+}
 _IDLE_SECONDS = 3600.0
 _MAX_NAMES = 10_000
 _MAX_TEXT = 1000
@@ -198,6 +202,19 @@ class Fence(LinkHandler):
         self.answer({"ids": self.hub.fence(names(body, "ids"), lost)})
 
 
+class Claim(LinkHandler):
+    """Claim a scheduler that was placed."""
+
+    def post(self) -> None:
+        """Have it admit nodes; a repeat is harmless."""
+        instance = optional_text(self.body(), "instance") or ""
+        try:
+            self.hub.claim(instance)
+        except ValueError as err:
+            raise BadRequestError(str(err)) from err
+        self.answer({"instance": instance})
+
+
 class Held(LinkHandler):
     """What lost clients left."""
 
@@ -238,6 +255,7 @@ CALLS: dict[str, type[LinkHandler]] = {
     "/v1/state": StateCall,
     "/v1/snapshot": Snapshot,
     "/v1/retire": Retire,
+    "/v1/claim": Claim,
     "/v1/fence": Fence,
     "/v1/held": Held,
     "/v1/held/discard": DiscardHeld,
@@ -261,20 +279,17 @@ def serve_link(hub: Hub, fd: int) -> HTTPServer:
         ``fd`` is no bound unix socket.
     """
     sock = listening(fd)
+    server = HTTPServer(link_application(hub), idle_connection_timeout=_IDLE_SECONDS, **BOUNDS)
+    server.add_socket(sock)
+    return server
+
+
+def link_application(hub: Hub) -> Application:
+    """Return what answers the calls of the link, wherever it is served."""
     routes = [(path, handler, {"hub": hub}) for path, handler in CALLS.items()]
-    application = Application(
+    return Application(
         routes,
         default_handler_class=Unknown,
         default_handler_args={"hub": hub},
         log_function=lambda handler: None,  # the daemon asks every second
     )
-    server = HTTPServer(
-        application,
-        max_body_size=MAX_BODY,
-        max_buffer_size=2 * MAX_BODY,
-        max_header_size=_MAX_HEADERS,
-        body_timeout=_BODY_SECONDS,
-        idle_connection_timeout=_IDLE_SECONDS,
-    )
-    server.add_socket(sock)
-    return server

@@ -58,6 +58,8 @@ class HubScheduler(Scheduler):
         Whether to serve HTTP (dashboard, ``/info``, ``/metrics``) at all.
     http_socket : socket, optional
         A listening socket to serve HTTP on, and nowhere else; its server is the caller's to stop. None: TCP.
+    http_within : bool
+        Whether to serve HTTP nowhere: ``http_application`` is served by the caller, within another server.
     **kwargs
         As :class:`distributed.Scheduler` takes them.
     """
@@ -71,10 +73,12 @@ class HubScheduler(Scheduler):
         on_status: Callable[[WorkerState], None],
         serve_http: bool,
         http_socket: socket.socket | None = None,
+        http_within: bool = False,
         **kwargs: Any,
     ) -> None:
         self._serve_http = serve_http  # read by start_http_server, which the base class's __init__ calls
         self._http_socket = http_socket  # likewise
+        self._http_within = http_within  # likewise
         self._on_terminate = on_terminate
         self._on_status = on_status
         self._leaving: set[str] = set()  # clients whose goodbye is none
@@ -188,10 +192,11 @@ class HubScheduler(Scheduler):
         Where it leaves a server's ``port`` Bokeh's application reads it. What serves on a socket is not
         among ``services``, whose ports the scheduler tells everybody.
         """
-        if self._http_socket is not None:
+        if self._http_socket is not None or self._http_within:
             self.http_application = RoutingApplication(routes)
             server: Any = HTTPServer(self.http_application, **_HTTP_BOUNDS)
-            server.add_socket(self._http_socket)
+            if self._http_socket is not None:
+                server.add_socket(self._http_socket)
             server.address, server.port = "", 0
             self.http_server = server
         elif self._serve_http:
@@ -200,7 +205,7 @@ class HubScheduler(Scheduler):
     def identity(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Tell who this is. ``Client._repr_html_`` fails where there is no dashboard's port: 0 means none."""
         identity: dict[str, Any] = super().identity(*args, **kwargs)
-        if not self._serve_http or self._http_socket is not None:
+        if not self._serve_http or self._http_socket is not None or self._http_within:
             identity["services"] = {**identity["services"], "dashboard": 0}
         return identity
 

@@ -15,13 +15,17 @@ PHASES = ("starting", "running", "failed", "ending")
 
 @dataclass(frozen=True)
 class Report:
-    """The phase of a process, its Dask and dashboard addresses, and what is wrong, in words."""
+    """The phase of a process, its Dask and dashboard addresses, what is wrong, in words, and where its link is.
+
+    `link` is only a scheduler's that was placed, such as "tls://10.0.0.7:43210".
+    """
 
     instance: str
     phase: str
     address: str | None = None
     dashboard: str | None = None
     failure: str | None = None
+    link: str | None = None
 
 
 def encode_report(report: Report, pid: int, now: float) -> bytes:
@@ -33,6 +37,7 @@ def encode_report(report: Report, pid: int, now: float) -> bytes:
         "address": report.address,
         "dashboard": report.dashboard,
         "failure": report.failure,
+        "link": report.link,
         "pid": pid,
         "t": round(now, 3),
     }

@@ -86,9 +86,15 @@ class Roster:
         Called after a node came, went, or was fenced.
     differs : callable
         Called with a node that came and has versions that do not go with the scheduler's.
+
+    Attributes
+    ----------
+    is_open : bool
+        Whether nodes are admitted at all; a scheduler that was placed has to be claimed first.
     """
 
     def __init__(self, changed: Callable[[], None], differs: Callable[[Node], None]) -> None:
+        self.is_open = True
         self._changed = changed
         self._differs = differs
         self._nodes: dict[tuple[str, str, int], Node] = {}  # by instance, host, pid
@@ -112,7 +118,8 @@ class Roster:
         Returns
         -------
         dict
-            ``result`` "ok", "fenced" or "incompatible", and ``words``. A node that is not let in ends itself.
+            ``result`` "ok", "fenced", "incompatible" or "unclaimed", and ``words``. A node that is not let in ends
+            itself; where the scheduler is unclaimed it asks again for a while.
 
         Raises
         ------
@@ -130,6 +137,8 @@ class Roster:
             _names(workers),
             others(told, own_versions()),
         )
+        if not self.is_open:
+            return {"result": "unclaimed", "words": "the daemon has not claimed this scheduler yet"}
         if instance in self._fenced:
             return {"result": "fenced", "words": f"instance {instance} was given up before it joined"}
         highest = self._highest.get(instance, incarnation)

@@ -15,6 +15,7 @@ from typing import Any
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.security import Security
 
+from . import placed
 from .exits import Ended, ExitCode
 from .keeper import HeldBounds
 from .link import serve_link
@@ -97,6 +98,11 @@ def http_of(spec: SchedulerSpec, dashboard_fd: int | None) -> dict[str, Any]:
     OSError
         The descriptor is no bound unix socket.
     """
+    if spec.placed is not None:
+        prefix = spec.dashboard_prefix
+        if prefix is None:
+            return {"serve_http": False, "dashboard": False}
+        return {"serve_http": True, "dashboard": True, "http_within": True, "http_prefix": prefix}
     if dashboard_fd is not None:
         socket = listening(dashboard_fd)
         prefix = spec.dashboard_prefix
@@ -112,7 +118,8 @@ def scheduler_arguments(spec: SchedulerSpec, dashboard_fd: int | None = None) ->
     arguments = http_of(spec, dashboard_fd)
     if spec.preload:  # else as Dask's configuration says
         arguments["preload"] = list(spec.preload)
-    return {**arguments, "host": spec.host, "port": spec.port}
+    port = spec.port if spec.placed is None else placed.free_port(spec.host, spec.placed)
+    return {**arguments, "host": spec.host, "port": port}
 
 
 def build(spec: SchedulerSpec, directory: Path, dashboard_fd: int | None) -> Hub:
@@ -130,6 +137,7 @@ def build(spec: SchedulerSpec, directory: Path, dashboard_fd: int | None) -> Hub
         **spec.options,
     )
     hub.scheduler.add_plugin(Ending(spec, directory))
+    hub.roster.is_open = spec.placed is None
     return hub
 
 
@@ -187,19 +195,28 @@ async def serve(spec: SchedulerSpec, directory: Path, started: Callable[[Hub], N
     """
     report(directory, Report(spec.instance, "starting"))
     link_fd, dashboard_fd = sockets_of(spec)
+    door = placed.bind(spec.host, spec.placed) if spec.placed is not None else None
     hub = await start(spec, directory, dashboard_fd)
     servers = [serve_link(hub, link_fd)] if link_fd is not None else []
+    if door is not None:
+        servers.append(placed.serve(hub, spec, door))
     if dashboard_fd is not None:
         servers.append(hub.scheduler.http_server)
     started(hub)
     scheduler = hub.scheduler
-    report(directory, Report(spec.instance, "running", address_of(scheduler), http_address(scheduler)))
+    link = placed.link_address(hub, door) if door is not None else None
+    report(directory, Report(spec.instance, "running", address_of(scheduler), http_address(scheduler), link=link))
     orphan = asyncio.create_task(watch_orphan(hub, spec.orphan_timeout))
+    claim = asyncio.create_task(placed.watch_claim(hub, spec.placed.claim_timeout if spec.placed else 0.0))
     await scheduler.finished()
     orphan.cancel()
     for server in servers:
         server.stop()
         await server.close_all_connections()
+    if claim.done():
+        claim.result()  # raises, if it was not claimed
+    else:
+        claim.cancel()
 
 
 def main(spec: SchedulerSpec, directory: str | Path) -> int:

@@ -141,6 +141,18 @@ class Hub:
         self.roster.look(present, self.state.retired())
         return self.state.document(self.scheduler, self.roster.documents())
 
+    def claim(self, instance: str) -> None:
+        """Admit nodes from now on: the daemon has this scheduler in its books, and no other of the cluster.
+
+        Raises
+        ------
+        ValueError
+            Another one is meant.
+        """
+        if instance != self.identity.get("instance"):
+            raise ValueError(f"this scheduler is {self.identity.get('instance')}, and {instance} is claimed")
+        self.roster.is_open = True
+
     def close(self, reason: str) -> None:
         """Begin to close the scheduler and its workers; a repeat is harmless."""
         if self.scheduler.status != Status.running:

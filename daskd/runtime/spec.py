@@ -35,12 +35,26 @@ class Listen:
 
 
 @dataclass(frozen=True)
+class Placed:
+    """What a scheduler is told that a driver placed away from the daemon, which reaches it by TLS.
+
+    `first_port` and `last_port` bound what it listens on, 0: any. It admits no node before the daemon has claimed it,
+    and ends when it was not within `claim_timeout` seconds.
+    """
+
+    first_port: int
+    last_port: int
+    claim_timeout: float
+
+
+@dataclass(frozen=True)
 class SchedulerSpec:
     """What a scheduler's process is told.
 
     Times are seconds, `held_memory_share` a share of the workers' memory. `link_fd` is a bound unix
-    socket's descriptor, None where there is no link. With `dashboard_prefix`, the path below which the
-    daemon serves the dashboard, the sockets of link and dashboard come over `sockets_fd` instead. `contact_host` is
+    socket's descriptor, None where there is no link there. With `dashboard_prefix`, the path below which the
+    daemon serves the dashboard, the sockets of link and dashboard come over `sockets_fd` instead. One that is `placed`
+    serves both by TLS, and has no descriptors. `contact_host` is
     where others reach it that listens on all addresses; None: the one of the default route. `options` are more keyword
     arguments of its class.
     """
@@ -62,6 +76,7 @@ class SchedulerSpec:
     sockets_fd: int | None = None
     contact_host: str | None = None
     dashboard_prefix: str | None = None
+    placed: Placed | None = None
 
     @property
     def has_pages(self) -> bool:
@@ -125,6 +140,9 @@ class _Reader:
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             raise SpecError(f"{self._where}: {key!r} must be {words}, and is {value!r}")
         return value
+
+    def has(self, key: str) -> bool:
+        return self._content.get(key) is not None
 
     def text(self, key: str) -> str:
         value = cast(str, self._take(key, (str,), "text"))
@@ -236,7 +254,8 @@ def _tls(reader: _Reader) -> TLSFiles | None:
 def _parse_scheduler(reader: _Reader, where: str) -> SchedulerSpec:
     dashboard = reader.maybe_within("dashboard")
     sockets_fd, prefix = reader.maybe_whole("sockets_fd"), reader.maybe_text("dashboard_prefix")
-    if (sockets_fd is None) != (prefix is None) or (dashboard and prefix):
+    placed = _placed(reader, where)
+    if placed is None and ((sockets_fd is None) != (prefix is None) or (dashboard and prefix)):
         raise SpecError(f"{where}: 'sockets_fd' and 'dashboard_prefix' go together, and without 'dashboard'")
     held = reader.within("held")
     return SchedulerSpec(
@@ -257,7 +276,20 @@ def _parse_scheduler(reader: _Reader, where: str) -> SchedulerSpec:
         options=reader.maybe_values("options"),
         sockets_fd=sockets_fd,
         dashboard_prefix=prefix,
+        placed=placed,
     )
+
+
+def _placed(reader: _Reader, where: str) -> Placed | None:
+    inner = reader.maybe_within("placed")
+    if inner is None:
+        return None
+    if reader.maybe_within("tls") is None or any(reader.has(key) for key in ("sockets_fd", "link_fd", "dashboard")):
+        raise SpecError(f"{where}: one that is 'placed' has 'tls', and no 'sockets_fd', 'link_fd' and 'dashboard'")
+    first, last = inner.whole("first_port"), inner.whole("last_port")
+    if not first <= last < 1 << 16 or (first == 0) != (last == 0):
+        raise SpecError(f"{where}: {first} to {last} are no ports")
+    return Placed(first, last, inner.number("claim_timeout"))
 
 
 def _parse_node(reader: _Reader, where: str) -> NodeSpec:

@@ -1,4 +1,4 @@
-"""A certificate authority for every cluster, made for three certificates and then forgotten."""
+"""A certificate authority for every cluster, made for four certificates and then forgotten."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 VALID = timedelta(days=3650)
 """Longer than any cluster lives: the key that could renew them is not kept."""
 
-ROLES = ("scheduler", "worker", "client")
+ROLES = ("scheduler", "worker", "client", "daemon")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class Credentials:
     ca
         The authority's certificate. Its key is not kept, so nobody can make another certificate of the cluster.
     certificates, keys
-        By role: "scheduler", "worker", "client". A certificate names `<uid>.<role>` and no host: Dask's TLS checks
-        the chain alone, and addresses are not known yet when it is made.
+        By role: "scheduler", "worker", "client", "daemon". The last is the daemon's alone, for links by TLS. Each names
+        `<uid>.<role>` and no host: Dask's TLS checks the chain alone, and addresses are not known yet when it is made.
     """
 
     ca: str

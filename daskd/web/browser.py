@@ -6,9 +6,10 @@ import asyncio
 
 import h11
 
+from daskd.drivers.streams import BLOCK, pair
+
 from .forwarding import Headers, guards
 from .notices import POLICY, Notice
-from .upstream import BLOCK
 
 REQUEST_S = 30.0
 """How long a connection may be silent, a request's head included."""
@@ -23,6 +24,7 @@ class Browser:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+        self.stream = pair(reader, writer)
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEAD_BYTES)
 
     @property

@@ -6,9 +6,9 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from daskd.config import Access, Config
+from daskd.control.link import Dial
 from daskd.model.cluster import Cluster
 from daskd.model.listen import parse_listener
 from daskd.security.dashboard_logins import DashboardLinks, DashboardLogins
@@ -29,9 +29,9 @@ class Web:
     logins: DashboardLogins
     links: DashboardLinks
 
-    async def serve(self, store: Store, socket_of: Callable[[Cluster], Path | None]) -> None:
+    async def serve(self, store: Store, way_to: Callable[[Cluster], Dial | None]) -> None:
         """Begin to serve the dashboards of the clusters of that store."""
-        await self.listener.serve(Dashboards(Gate(store, self.logins), self.logins, self.links, socket_of))
+        await self.listener.serve(Dashboards(Gate(store, self.logins), self.logins, self.links, way_to))
 
 
 async def open_web(listen: str, config: Config, store: Store, access: Callable[[], Access], daemon_uid: int) -> Web:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from urllib.parse import parse_qs
 
 import h11
 import structlog
 
+from daskd.control.link import Dial
 from daskd.model.cluster import Cluster
 from daskd.model.errors import (
     ClusterNotFound,
@@ -48,17 +48,17 @@ class Dashboards:
 
     Parameters
     ----------
-    socket_of
-        The unix socket of a cluster's dashboard; None while there is none.
+    way_to
+        Dials a cluster's dashboard; None while there is none.
     """
 
     def __init__(
-        self, gate: Gate, logins: DashboardLogins, links: DashboardLinks, socket_of: Callable[[Cluster], Path | None]
+        self, gate: Gate, logins: DashboardLogins, links: DashboardLinks, way_to: Callable[[Cluster], Dial | None]
     ) -> None:
         self._gate = gate
         self._logins = logins
         self._links = links
-        self._socket_of = socket_of
+        self._way_to = way_to
         self._connections: Counter[int] = Counter()
 
     async def serve(self, browser: Browser) -> None:
@@ -122,7 +122,7 @@ class Dashboards:
         if (upgrade and forwarding.is_foreign(headers, origin)) or forwarding.is_worker_script(headers):
             raise NotAllowed("a dashboard is not for other sites' pages, and has no service workers")
         with self._counted(caller):
-            upstream = await Upstream.connect(self._socket(cluster), cluster.owner_uid)
+            upstream = await Upstream.connect(self._dial(cluster))
             try:
                 passed = forwarding.to_cluster(headers, origin.partition("://")[2], upgrade)
                 answer = await upstream.ask(request.method, target.whole, passed)
@@ -141,17 +141,17 @@ class Dashboards:
         still: Callable[[], Awaitable[object]],
     ) -> None:
         early = await browser.upgrade(forwarding.upgrade_to_browser(answer.headers))
-        upstream.writer.write(early)
+        await upstream.stream.send(early)
         browser.writer.write(upstream.after_upgrade())
         await Relay(browser, upstream, still).run()
 
-    def _socket(self, cluster: Cluster) -> Path:
-        path = self._socket_of(cluster)
-        if path is None or cluster.scheduler.started is None:
+    def _dial(self, cluster: Cluster) -> Dial:
+        dial = self._way_to(cluster)
+        if dial is None or cluster.scheduler.started is None:
             raise ClusterNotRunning(
                 f"Cluster {cluster.name!r} is {cluster.phase.value}: there is a dashboard while its scheduler runs."
             )
-        return path
+        return dial
 
     @contextmanager
     def _counted(self, caller: Caller) -> Iterator[None]:

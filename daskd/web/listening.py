@@ -11,13 +11,13 @@ from pathlib import Path
 import h11
 import structlog
 
+from daskd.drivers.streams import BLOCK
 from daskd.model.errors import DaskdError, StateUnusable
 from daskd.model.listen import Listener
 from daskd.security.sockets import Claim, SocketFile
 
 from .browser import Browser
 from .dashboards import Dashboards
-from .upstream import BLOCK
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 

@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from daskd.drivers.streams import Stream
+
 from .browser import DRAIN_S, Browser
-from .upstream import BLOCK, PAUSE_S, Upstream
+from .upstream import PAUSE_S, Upstream
 
 SILENT_S = 300.0
 """How long neither may say anything; Bokeh says something twice a minute."""
@@ -34,8 +36,8 @@ class Relay:
         """Go on until one hangs up, takes nothing, or both are silent for long; and no longer than `still` lets."""
         self._heard = asyncio.get_running_loop().time()
         parts = (
-            self._copy(self._browser.reader, self._upstream.writer),
-            self._copy(self._upstream.reader, self._browser.writer),
+            self._copy(self._browser.stream, self._upstream.stream),
+            self._copy(self._upstream.stream, self._browser.stream),
             self._check(),
         )
         tasks = [asyncio.ensure_future(part) for part in parts]
@@ -48,12 +50,11 @@ class Relay:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _copy(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _copy(self, source: Stream, sink: Stream) -> None:
         with suppress(OSError, asyncio.TimeoutError, TimeoutError):
-            while data := await source.read(BLOCK):
+            while data := await source.receive():
                 self._heard = asyncio.get_running_loop().time()
-                sink.write(data)
-                await asyncio.wait_for(sink.drain(), DRAIN_S)
+                await asyncio.wait_for(sink.send(data), DRAIN_S)
                 await asyncio.sleep(PAUSE_S)
 
     async def _check(self) -> None:

@@ -1,19 +1,19 @@
-"""One request to a cluster's dashboard, over the unix socket that the daemon bound. What answers may be hostile."""
+"""One request to a cluster's dashboard, by the way that leads to its scheduler. What answers may be hostile."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import h11
 
+from daskd.control.link import Dial, NotReached
+from daskd.drivers.streams import Stream
 from daskd.model.errors import SchedulerUnreachable
-from daskd.security.peer import peer_uid
 
 from .forwarding import Headers
 
+CONNECT_S = 30.0
 HEAD_S = 60.0
 """How long a scheduler, whose loop users' code may hold up, has until it answers."""
 BODY_S = 600.0
@@ -21,7 +21,6 @@ QUIET_S = 60.0
 """How long an answer may take as a whole, and be silent, once it has begun."""
 MOST_HEAD_BYTES = 64 << 10
 MOST_BODY_BYTES = 256 << 20
-BLOCK = 64 << 10
 PAUSE_S = 0.001
 """After every block, lest a stream without end keep the daemon busy with nothing else."""
 
@@ -29,37 +28,25 @@ PAUSE_S = 0.001
 class Upstream:
     """A connection for one request; made by `connect`."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MOST_HEAD_BYTES)
 
     @classmethod
-    async def connect(cls, path: Path, uid: int) -> Upstream:
-        """Connect to who listens at `path`, who must be that user: not a byte is sent to anybody else.
+    async def connect(cls, dial: Dial) -> Upstream:
+        """Connect to who serves a cluster's dashboard, who must be its scheduler: the dial sends nobody else a byte.
 
         Raises
         ------
         SchedulerUnreachable
-            When nobody listens there, somebody else does, or the queue is full.
+            When nobody serves it, somebody else does, or it does not take the connection in time.
         """
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
-            # at once on a unix socket, and asyncio would take a full queue for a connection
-            sock.connect(str(path))
-            if peer_uid(sock) not in (uid, 0):
-                raise SchedulerUnreachable("somebody else than the cluster's owner serves its dashboard")
-            reader, writer = await asyncio.open_unix_connection(sock=sock, limit=BLOCK)
-        except BlockingIOError:
-            sock.close()
+            return cls(await asyncio.wait_for(dial(), CONNECT_S))
+        except NotReached as error:
+            raise SchedulerUnreachable(f"the cluster's dashboard can't be reached: {error}") from None
+        except (asyncio.TimeoutError, TimeoutError):
             raise SchedulerUnreachable("the cluster's scheduler is too busy to show its dashboard") from None
-        except OSError as error:
-            sock.close()
-            raise SchedulerUnreachable(f"the cluster's dashboard can't be reached: {error.strerror}") from None
-        except BaseException:
-            sock.close()
-            raise
-        return cls(reader, writer)
 
     async def ask(self, method: bytes, target: bytes, headers: Headers) -> h11.Response | h11.InformationalResponse:
         """The head of the answer to a request; that of a websocket is informational, and says 101.
@@ -71,7 +58,7 @@ class Upstream:
         """
         request = h11.Request(method=method, target=target, headers=headers)
         try:
-            self.writer.write((self._h11.send(request) or b"") + (self._h11.send(h11.EndOfMessage()) or b""))
+            await self.stream.send((self._h11.send(request) or b"") + (self._h11.send(h11.EndOfMessage()) or b""))
             return await asyncio.wait_for(self._head(), HEAD_S)
         except (asyncio.TimeoutError, TimeoutError):
             raise SchedulerUnreachable("the cluster's scheduler does not answer: it may be busy; try again") from None
@@ -80,7 +67,7 @@ class Upstream:
 
     async def _head(self) -> h11.Response | h11.InformationalResponse:
         while (event := self._h11.next_event()) is h11.NEED_DATA:
-            self._h11.receive_data(await self.reader.read(BLOCK))
+            self._h11.receive_data(await self.stream.receive())
             await asyncio.sleep(0)
         if isinstance(event, h11.InformationalResponse):
             if event.status_code != 101:
@@ -108,7 +95,7 @@ class Upstream:
                     await asyncio.sleep(PAUSE_S)
                 elif event is h11.NEED_DATA:
                     left = min(QUIET_S, deadline - loop.time())
-                    self._h11.receive_data(await asyncio.wait_for(self.reader.read(BLOCK), left))
+                    self._h11.receive_data(await asyncio.wait_for(self.stream.receive(), left))
                 else:
                     raise ValueError("it hung up")
         except (h11.RemoteProtocolError, OSError, ValueError, asyncio.TimeoutError, TimeoutError):
@@ -121,7 +108,7 @@ class Upstream:
 
     def close(self) -> None:
         """Hang up, whatever is under way."""
-        self.writer.transport.abort()
+        self.stream.close()
 
 
 def _check_length(response: h11.Response) -> None:

@@ -137,7 +137,7 @@ BAD_SPECS = [
         "groups[0].adaptive.maximum_memory",
         "no memory limit",
     ),
-    ({"scheduler": pb.SchedulerSpec(placement="moon")}, "scheduler.placement", "'process' or 'embedded'"),
+    ({"scheduler": pb.SchedulerSpec(placement="moon")}, "scheduler.placement", "'embedded' or 'driver'"),
     ({"held_work": pb.HeldWorkPolicy(memory_share=1.5)}, "held_work.memory_share", "it must be at most 1"),
     ({"groups": [pb.WorkerGroupSpec(), pb.WorkerGroupSpec(name="default")]}, "groups[1].name", "two groups"),
     ({"environment": {f"V{i}": "x" * 100_000 for i in range(11)}}, "spec", "shorten its environments"),

@@ -20,7 +20,7 @@ import pytest
 from hostile_server import HELLO, Reply, answers, drips, http, says, serving, silent, streams
 
 from daskd.control.hub import Hub
-from daskd.control.link import Link, LinkError
+from daskd.control.link import Link, LinkError, unix
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -75,7 +75,7 @@ HOSTILE: dict[str, tuple[Reply, str]] = {
 
 def link_to(path: Path, uid: int | None = None) -> Link:
     """A link with little patience."""
-    return Link(path, os.geteuid() if uid is None else uid, "c", "i", timeout=1.0)
+    return Link(unix(path, os.geteuid() if uid is None else uid), "c", "i", timeout=1.0)
 
 
 async def refused(call: Callable[[], Awaitable[object]]) -> tuple[str, float]:
@@ -250,12 +250,12 @@ async def test_a_scheduler_that_always_has_news_is_asked_now_and_then(tmp_path: 
 LOADS_NO_PICKLE = """
 import asyncio, os, sys
 from pathlib import Path
-from daskd.control.link import Link, LinkError
+from daskd.control.link import Link, LinkError, unix
 
 async def ask():
     for answer in ("hello", "held"):
         try:
-            await getattr(Link(Path(sys.argv[1]), os.geteuid(), "c", "i", timeout=5), answer)()
+            await getattr(Link(unix(Path(sys.argv[1]), os.geteuid()), "c", "i", timeout=5), answer)()
         except LinkError as error:
             print(error.words)
 

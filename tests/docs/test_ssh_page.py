@@ -19,7 +19,7 @@ def test_the_table_has_the_drivers_options() -> None:
     """Every option stands in the page, and no other does."""
     told = {row["option"] for row in table(page("drivers/ssh.md"), "option")}
     assert told == set(SshOptions.model_fields)
-    assert told - {"hosts"} == set(Access.model_fields)
+    assert told - {"hosts", "port_range"} == set(Access.model_fields)
 
 
 def test_the_configuration_on_the_page_is_one() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import os
 import time
@@ -18,7 +19,7 @@ from daskd.drivers.protocol import Batch, Member, Observation, Payload, Result, 
 from daskd.model.cluster import Handle, Role, State
 from daskd.model.identity import Identity
 from daskd.model.names import new_instance_id, new_state_id, new_uid
-from daskd.model.spec import ClusterSpec, WorkerGroupSpec
+from daskd.model.spec import ClusterSpec, Placement, SchedulerSpec, WorkerGroupSpec
 from daskd.runtime.scheduler_hub import Hub
 from daskd.security.certificates import issue
 from daskd.security.peer import identity_of
@@ -91,6 +92,14 @@ class Bench:
             **changes,
         }
         return Batch(**fields)
+
+    def scheduler(self, group: WorkerGroupSpec) -> Batch:
+        """A scheduler that is to be placed where such a group would run."""
+        asked = SchedulerSpec(placement=Placement.DRIVER, driver=group.driver, driver_options=group.options)
+        spec = ClusterSpec(groups=(group,), dashboard=False, scheduler=asked, python=group.python)
+        member = Member(new_instance_id(self.where.state_id), 0)
+        nodes = self.batch(0, group, spec=spec, role=Role.SCHEDULER, address="")
+        return dataclasses.replace(nodes, group=None, members=(member,))
 
     async def launch(self, site: Site, batch: Batch) -> list[Handle]:
         """Launch all of a batch, as the core does."""

@@ -296,6 +296,7 @@ def spec(**fields: Any) -> dict[str, Any]:
         "sockets_fd": None,
         "contact_host": None,
         "dashboard_prefix": None,
+        "placed": None,
         "preload": [],
         "options": {},
         **fields,

@@ -46,6 +46,7 @@ DELETE = (
     "end.recorded",
     "end.unstaged",
 )
+PLACED = ("scheduler.claimed",)  # by a driver, in tests/drivers/batch/test_slurm_scheduler.py
 TASKS = 24
 
 
@@ -56,7 +57,7 @@ def spec(n: int, python: str = "") -> ClusterSpec:
 
 def test_every_point_is_tried() -> None:
     """No crash point is without a test of an act that reaches it."""
-    tried = {point.partition(":")[0] for point in (*CREATE, *SCALE_UP, *SCALE_DOWN, *CANCEL, *DELETE)}
+    tried = {point.partition(":")[0] for point in (*CREATE, *SCALE_UP, *SCALE_DOWN, *CANCEL, *DELETE, *PLACED)}
     assert tried == set(POINTS)
 
 

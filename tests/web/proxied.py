@@ -13,6 +13,7 @@ from pathlib import Path
 from daskd.api.create import new_cluster
 from daskd.config import parse_config
 from daskd.control.desired import Bounds
+from daskd.control.link import unix
 from daskd.model.access import Grant, Right
 from daskd.model.cluster import Cluster, Scheduler
 from daskd.model.event import NewEvent
@@ -92,7 +93,7 @@ async def a_proxy(folder: Path, owner_uid: int = OWNER_UID, toml: str = PLAIN) -
     path = folder / "http"
     try:
         web = await open_web(config.web.listen, config, store, lambda: config.access, -1)
-        await web.serve(store, lambda _: path)
+        await web.serve(store, lambda _: unix(path, owner_uid))
         try:
             yield Proxied(web, store, cluster, path)
         finally:

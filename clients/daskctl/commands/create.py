@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import click
 
-from daskd_client.types import ClusterSpec, IdleAction, WorkerGroupSpec
+from daskd_client.types import ClusterSpec, IdleAction, SchedulerSpec, WorkerGroupSpec
 
 from .. import waiting
 from ..framing import Example, command, wait_options
 from ..group_options import GroupOptions, group_of, group_options
 from ..render import clusters, previews
 from ..session import Session
-from ..values import Duration, Variable
+from ..values import DriverOption, Duration, Variable
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,9 @@ class CreateOptions(GroupOptions):
     env: tuple[tuple[str, str], ...]
     idle_timeout: float | None
     on_idle: str | None
+    scheduler_placement: str | None
+    scheduler_driver: str
+    scheduler_option: tuple[tuple[str, Any], ...]
     max_lifetime: float | None
     dry_run: bool
     no_wait: bool
@@ -48,6 +52,11 @@ class CreateOptions(GroupOptions):
             "Twelve hours at most, and no workers while idle",
             "daskctl create lab -n 4 --max-lifetime 12h --idle-timeout 1h --on-idle scale-to-zero",
         ),
+        Example(
+            "Jobs, the scheduler one of them",
+            "daskctl create sim --driver slurm -n 8 --option queue=main --scheduler-placement driver "
+            "--scheduler-option queue=long",
+        ),
         Example("Check everything, make nothing", "daskctl create etl -n 4 --dry-run"),
         Example("A secret from this shell, not in the process table", "daskctl create etl -n 4 --env API_TOKEN"),
     ),
@@ -65,6 +74,18 @@ class CreateOptions(GroupOptions):
     help="End the idle cluster, or let its workers go and keep the scheduler.",
 )
 @click.option("--max-lifetime", type=Duration(), help="End the cluster after so long, whatever it computes.")
+@click.option(
+    "--scheduler-placement",
+    type=click.Choice(("process", "embedded", "driver")),
+    help="Where the scheduler runs: beside the daemon, in it, or where a driver launches it.",
+)
+@click.option("--scheduler-driver", default="", help="What launches the scheduler; by default what does the workers.")
+@click.option(
+    "--scheduler-option",
+    type=DriverOption(),
+    multiple=True,
+    help="An option of that driver for the scheduler; JSON or text. Repeatable.",
+)
 @click.option("--dry-run", is_flag=True, help="Do every check, make nothing, show what would be made and submitted.")
 @wait_options("the scheduler and the workers run")
 async def create(options: CreateOptions, session: Session) -> None:
@@ -105,7 +126,19 @@ def spec_of(options: CreateOptions) -> ClusterSpec:
         idle_timeout=_length(options.idle_timeout),
         on_idle=IdleAction[(options.on_idle or "unspecified").replace("-", "_").upper()],
         max_lifetime=_length(options.max_lifetime),
+        scheduler=_scheduler(options),
     )
+
+
+def _scheduler(options: CreateOptions) -> SchedulerSpec | None:
+    # what launches it, or is told of it, says that something is to
+    says_driver = bool(options.scheduler_driver or options.scheduler_option)
+    spec = SchedulerSpec(
+        placement=options.scheduler_placement or ("driver" if says_driver else ""),
+        driver=options.scheduler_driver,
+        driver_options=dict(options.scheduler_option),
+    )
+    return None if spec == SchedulerSpec() else spec
 
 
 def _length(seconds: float | None) -> timedelta | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from .documents import Discarded, Fenced, HeldDocument, Hello, HubState, Retirement, RetireProgress
+from daskd.crashpoints import reached
+
+from .dialing import Dial
+from .documents import Claimed, Discarded, Fenced, HeldDocument, Hello, HubState, Retirement, RetireProgress
 from .http import ExchangeError, exchange
 
 PROTOCOL = 1
@@ -63,19 +65,21 @@ class Link:
 
     Parameters
     ----------
-    path
-        The unix socket of its link.
-    uid
-        The user who must be listening there: the cluster's owner.
+    dial
+        Opens a stream to it, and to nobody else.
     cluster, instance
         Who must answer.
     timeout
         Seconds that a call may take which waits for nothing.
+    is_claimed
+        It waits to be claimed before it admits nodes, for a driver placed it.
     """
 
-    def __init__(self, path: Path, uid: int, cluster: str, instance: str, *, timeout: float = 10.0) -> None:
-        self._path = path
-        self._uid = uid
+    def __init__(
+        self, dial: Dial, cluster: str, instance: str, *, timeout: float = 10.0, is_claimed: bool = False
+    ) -> None:
+        self._dial = dial
+        self._is_claimed = is_claimed
         self._timeout = timeout
         self.cluster = cluster
         self.instance = instance
@@ -86,7 +90,7 @@ class Link:
         timeout = self._timeout if wait is None else wait + PATIENCE
         data = b"" if body is None else json.dumps(body).encode()
         try:
-            status, answer = await exchange(self._path, self._uid, method, target, data, timeout=timeout)
+            status, answer = await exchange(self._dial, method, target, data, timeout=timeout)
         except ExchangeError as error:
             raise LinkError(str(error)) from error
         if status != 200:
@@ -97,7 +101,7 @@ class Link:
         return _parse(answer, document)
 
     async def hello(self) -> Hello:
-        """Who is there.
+        """Who is there; one that waits for it is claimed, and from then on admits nodes.
 
         Raises
         ------
@@ -113,6 +117,9 @@ class Link:
             )
         if (hello.cluster, hello.instance) != (self.cluster, self.instance):
             raise LinkError("another cluster's runtime answers on its link", answered=True)
+        if self._is_claimed:
+            await self._call("POST", "/v1/claim", Claimed, {"instance": self.instance})
+            reached("scheduler.claimed")
         return hello
 
     async def state(self, since: int | None, wait: float) -> HubState:

@@ -35,6 +35,12 @@ class Hello(_Document):
     versions: dict[Short, Short] = Field(default_factory=dict, max_length=100)
 
 
+class Claimed(_Document):
+    """The answer to a claim: the instance that is claimed."""
+
+    instance: Short
+
+
 class HubNode(_Document):
     """A node that has joined; `versions` are those that do not go with the scheduler's."""
 

@@ -42,6 +42,7 @@ class BatchDriver:
     options: ClassVar[type[BatchOptions]] = BatchOptions
     settings: ClassVar[type[BatchSettings]] = BatchSettings
     elsewhere = True
+    places_schedulers = True
     system: ClassVar[type[System]]
     submits_with: ClassVar[str]
     reserved: ClassVar[Mapping[str, str]]

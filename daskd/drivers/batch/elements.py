@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from daskd.drivers.local import observe
 from daskd.drivers.local.records import Facts
 from daskd.drivers.protocol import Observation
-from daskd.model.cluster import Cause, Handle, State
+from daskd.model.cluster import Cause, Handle, Role, State
 from daskd.model.names import is_instance_id
 
 from .system import REST, Row
@@ -22,7 +22,9 @@ Element = tuple[str, int]
 _MARKED = re.compile(r"(?:.*-)?(d[a-z2-7]{13})", re.ASCII)
 
 
-def handle_of(driver: str, instance: str, element: Element, cluster: str, folder: str, now: float) -> Handle:
+def handle_of(
+    driver: str, instance: str, element: Element, cluster: str, folder: str, now: float, role: Role = Role.NODE
+) -> Handle:
     """What finds an instance later.
 
     Parameters
@@ -40,6 +42,7 @@ def handle_of(driver: str, instance: str, element: Element, cluster: str, folder
         "element": f"{name}.{index}",
         "folder": folder,
         "prepared": now,
+        "role": role.value,
     }
     return Handle(driver=driver, version=HANDLE_VERSION, id=instance, announce=instance, data=data)
 
@@ -47,6 +50,11 @@ def handle_of(driver: str, instance: str, element: Element, cluster: str, folder
 def element_of(handle: Handle) -> Element:
     """Name and index."""
     return str(handle.data["name"]), int(handle.data["index"])
+
+
+def is_scheduler(handle: Handle) -> bool:
+    """Whether an instance is a cluster's scheduler."""
+    return handle.data.get("role") == Role.SCHEDULER.value
 
 
 def batch_of(name: str) -> str | None:
@@ -94,7 +102,7 @@ def observed(handle: Handle, row: Row, record: Mapping[str, object] | None, now:
     Parameters
     ----------
     record
-        The documents `end` and `report`.
+        The documents `end`, `report` and `goodbye`.
     """
     runs = row.state is State.RUNNING
     seen = Observation(
@@ -107,11 +115,11 @@ def observed(handle: Handle, row: Row, record: Mapping[str, object] | None, now:
         wait=row.wait,
         expected_end=(row.over if row.left is None else now + row.left) if runs else None,
     )
-    if row.state is not State.ENDED or row.end is None:
-        return seen
     left = recorded(handle, record)
     if left is None:
         return seen
+    if row.state is not State.ENDED or row.end is None:
+        return dataclasses.replace(seen, report=left.report)
     # why the system ended it is the system's to say; how it ended by itself, its supervisor's
     by_itself = row.end.cause in (Cause.EXITED, Cause.SIGNAL) and left.end is not None
     return dataclasses.replace(
@@ -120,6 +128,7 @@ def observed(handle: Handle, row: Row, record: Mapping[str, object] | None, now:
         words=left.words if by_itself else row.words,
         report=left.report,
         ended=left.ended,
+        goodbye=left.goodbye,
     )
 
 
@@ -127,13 +136,10 @@ def recorded(handle: Handle, record: Mapping[str, object] | None) -> Observation
     """An end by the supervisor's own record; None where there is none. Of a report alone comes an unknown state."""
     if record is None:
         return None
-    end, report = record.get("end"), record.get("report")
-    facts = Facts(
-        launched=True,
-        report=report if isinstance(report, dict) else None,
-        end=end if isinstance(end, dict) else None,
-    )
+    told = {name: document for name, document in record.items() if isinstance(document, dict)}
+    facts = Facts(launched=True, report=told.get("report"), end=told.get("end"), goodbye=told.get("goodbye"))
     if facts.end is None and facts.report is None:
         return None
-    seen = observe.observation(handle, facts, host="")
-    return seen if facts.end is not None else dataclasses.replace(seen, state=State.UNKNOWN, end=None)
+    if facts.end is None:
+        return Observation(handle, State.UNKNOWN, report=observe.report_of(facts.report))
+    return observe.observation(handle, facts, host="")

@@ -56,11 +56,11 @@ def put(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def records(request: Mapping[str, Any]) -> dict[str, Any]:
-    """What instances left of themselves: by id, the end record and the report, None where there is none."""
+    """What instances left of themselves: by id, end record, report and goodbye, None where there is none."""
     return {
         name: {
-            "end": read_document(Path(folder) / "instances" / name / "end.json"),
-            "report": read_document(Path(folder) / "instances" / name / "report.json"),
+            document: read_document(Path(folder) / "instances" / name / f"{document}.json")
+            for document in ("end", "report", "goodbye")
         }
         for name, folder in request["instances"].items()
     }

@@ -12,6 +12,7 @@ from typing import Any
 from daskd.drivers.local import owner
 from daskd.drivers.local.become import NOT_EXECUTED
 from daskd.drivers.local.variables import SYSTEM_PATH
+from daskd.drivers.streams import Stream, tcp
 from daskd.model.identity import Identity
 
 from .runner import Account, Done, NotRun, Unanswered
@@ -46,6 +47,10 @@ class Here:
             "PATH": f"{bin}:{SYSTEM_PATH}" if bin else SYSTEM_PATH,
             **variables,
         }
+
+    async def dial(self, host: str, port: int) -> Stream:
+        """By TCP."""
+        return await tcp(host, port)
 
     async def account(self) -> Account:
         """The owner."""

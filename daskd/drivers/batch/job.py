@@ -8,7 +8,6 @@ nodes see it, so what several unpack at once appears whole or not at all.
 from __future__ import annotations
 
 import base64
-import fcntl
 import io
 import json
 import os
@@ -16,7 +15,6 @@ import pwd
 import shutil
 import signal
 import socket
-import struct
 import sys
 import zipfile
 from collections.abc import Mapping
@@ -24,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from ..local.files import ClusterFiles, read_document, write_private
+from ..local.interfaces import address_of, scheduler_place
 from ..local.process import MARK, STATE_MARK
 from ..local.variables import built
 
 EXIT_FAILED = 1
-_SIOCGIFADDR = 0x8915
 
 
 def place(folder: Path, content: Mapping[str, bytes], instance: str) -> None:
@@ -68,26 +66,25 @@ def memory_limit(request: Mapping[str, Any]) -> int:
     return int(asked) if asked != "auto" else memory_of_node() // max(1, len(request["members"][0]["workers"]))
 
 
-def address_of(interface: str) -> str:
-    """The IPv4 address of a network interface; what names none is an address, or a host's name, itself.
+def is_scheduler(request: Mapping[str, Any]) -> bool:
+    """Whether this job is a cluster's scheduler."""
+    return bool(request["spec"]["role"] == "scheduler")
 
-    Raises
-    ------
-    OSError
-        When the interface has no address.
-    """
-    if interface not in (name for _, name in socket.if_nameindex()):
-        return interface
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        asked = struct.pack("256s", interface.encode()[:15])
-        return socket.inet_ntoa(fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, asked)[20:24])
+
+def tls_of(files: ClusterFiles, request: Mapping[str, Any]) -> Path:
+    """The folder of what this job shows others."""
+    return files.scheduler_tls if is_scheduler(request) else files.tls
 
 
 def spec_of(files: ClusterFiles, request: Mapping[str, Any], member: Mapping[str, Any]) -> dict[str, Any]:
-    """What the node is told: what the daemon said, and what is decided here."""
-    tls = {"ca": "ca.pem", "cert": "worker.pem", "key": "worker.key"}
-    spec = {**request["spec"], "instance": member["id"], "memory_limit": memory_limit(request)}
-    spec["tls"] = {name: str(files.tls / file) for name, file in tls.items()}
+    """What the instance is told: what the daemon said, and what is decided here."""
+    role = "scheduler" if is_scheduler(request) else "worker"
+    tls = {"ca": "ca.pem", "cert": f"{role}.pem", "key": f"{role}.key"}
+    shown = {name: str(tls_of(files, request) / file) for name, file in tls.items()}
+    spec = {**request["spec"], "instance": member["id"], "tls": shown}
+    if is_scheduler(request):
+        return spec | scheduler_place(spec["host"] or "", request["daemon"])
+    spec["memory_limit"] = memory_limit(request)
     spec["workers"] = [{"name": name} for name in member["workers"]]
     spec["local_directory"] = spec["local_directory"] or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - private below
     spec["host"] = address_of(spec["host"]) if spec["host"] else None
@@ -111,11 +108,11 @@ def furnish(files: ClusterFiles, request: Mapping[str, Any], member: Mapping[str
     folder = files.instance(instance)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     place(files.runtime, unzipped(base64.b64decode(request["code"])), instance)
-    place(files.tls, {name: base64.b64decode(data) for name, data in request["secret"].items()}, instance)
+    place(tls_of(files, request), {name: base64.b64decode(data) for name, data in request["secret"].items()}, instance)
     launch = {
         **request["launch"],
         "instance": instance,
-        "argv": [sys.executable, "-m", "daskd_runtime", "node", str(folder)],
+        "argv": [sys.executable, "-m", "daskd_runtime", request["spec"]["role"], str(folder)],
         "cwd": request["cwd"] if request["cwd"] and os.path.isdir(request["cwd"]) else os.path.expanduser("~"),
         "env": environment_of(files, request, instance),
     }

@@ -14,11 +14,12 @@ from typing import Any
 import asyncssh
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from daskd.drivers.ssh.connection import Connection, Down, Refused
+from daskd.drivers.ssh.connection import Connection, Down, Forbidden, Refused
 from daskd.drivers.ssh.connection import Unanswered as NoAnswer
 from daskd.drivers.ssh.endpoint import DEFAULT_PYTHON, SSH_PORT, Endpoint
 from daskd.drivers.ssh.hosts import jump_of
 from daskd.drivers.ssh.options import LoginHost
+from daskd.drivers.streams import Stream, tcp
 from daskd.model.identity import Identity
 
 from .files import TIMEOUT_S, FilesFailed, lane_of
@@ -105,6 +106,13 @@ class LoginNode:
                 raise NotNow(f"the login node {self._endpoint.name} does not say who one is there: {error}") from error
             self._account = Account(found.name, found.home)
         return self._account
+
+    async def dial(self, host: str, port: int) -> Stream:
+        """Through the connection with the node; where its server forwards nothing, directly."""
+        try:
+            return await self._connection.forwarded(host, port)
+        except Forbidden:
+            return await tcp(host, port)
 
     async def run(self, argv: Sequence[str], stdin: bytes, *, timeout: float, submits: bool) -> Done:
         """Run a command to its end. One that was begun ends there after `timeout` at the latest."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from daskd.drivers.scheduler_spec import PortRange, port_range
 from daskd.drivers.ssh.options import LoginHost, one_host
 from daskd.model.quantity import Amount, parse_seconds
 from daskd.model.spec import Path, Text, WorkerGroupSpec
@@ -104,7 +105,8 @@ class BatchOptions(_Frozen):
         default=None,
         min_length=1,
         max_length=253,
-        description="The network interface at which the workers listen; by default the one towards the scheduler.",
+        description="The network interface at which the workers listen; by default the one towards the scheduler. A "
+        "scheduler's: by default all, and it says to be at the one towards the daemon.",
     )
     job_name: Annotated[str, AfterValidator(_prefix)] | None = Field(
         default=None, description="What the jobs' names begin with."
@@ -119,6 +121,7 @@ class BatchOptions(_Frozen):
         default=None,
         description="The folder for logs and for what the nodes need, which login and compute nodes share: ~/.daskd.",
     )
+    port_range: PortRange | None = port_range()
     max_queued: int | None = Field(
         default=None,
         ge=1,

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from daskd.drivers.streams import Stream
+
 from .pace import Lane, Pace
 
 
@@ -65,6 +67,15 @@ class Machine(Protocol):
             As they say.
         """
 
+    async def dial(self, host: str, port: int) -> Stream:
+        """A stream to a port, as it is reached from there.
+
+        Raises
+        ------
+        OSError
+            When there is no way there.
+        """
+
     async def close(self) -> None:
         """Let go of it; what runs there goes on."""
 
@@ -116,6 +127,16 @@ class Runner:
         """
         await self.turn(lane, timeout)
         return await self._machine.run(argv, stdin, timeout=timeout, submits=submits)
+
+    async def dial(self, host: str, port: int) -> Stream:
+        """A stream to a port, as it is reached from where commands are run; costs none of these.
+
+        Raises
+        ------
+        OSError
+            When there is no way there.
+        """
+        return await self._machine.dial(host, port)
 
     async def turn(self, lane: Lane, timeout: float) -> None:
         """Wait for one's turn.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from daskd.drivers import payload
 from daskd.drivers.node_spec import node_spec
 from daskd.drivers.protocol import Batch, Member
+from daskd.drivers.scheduler_spec import scheduler_spec
 from daskd.model.spec import ClusterSpec, WorkerGroupSpec
 
 from .options import BatchOptions
@@ -22,7 +24,13 @@ MOST_BYTES = 4 << 20
 EXIT_NO_PYTHON = 81
 REDACTED = "<payload>"
 _END = "DASKD_END"
-_MODULES = (("local", "files"), ("local", "process"), ("local", "variables"), ("batch", "job"))
+_MODULES = (
+    ("local", "files"),
+    ("local", "interfaces"),
+    ("local", "process"),
+    ("local", "variables"),
+    ("batch", "job"),
+)
 
 
 def pythons(spec: ClusterSpec, group: WorkerGroupSpec) -> list[str]:
@@ -122,8 +130,10 @@ def request_of(
     """What `job.main` is told."""
     settings = batch.runtime
     runtime = payload.runtime()
-    # a node needs no key of the scheduler
-    secret = {name: payload.text_of(data) for name, data in files["secret"].items() if not name.startswith("scheduler")}
+    # neither needs the other's key
+    other = "worker" if batch.group is None else "scheduler"
+    secret = {name: payload.text_of(data) for name, data in files["secret"].items() if not name.startswith(other)}
+    told = node_spec(batch) if batch.group is not None else scheduler_spec(batch, options.port_range)
     return {
         "folder": files["folder"],
         "state": files["state"],
@@ -138,6 +148,7 @@ def request_of(
             "log": {"max_bytes": settings.log_max_bytes, "files": settings.log_files},
             "grace": settings.grace,
         },
-        "spec": node_spec(batch) | {"host": options.interface},
+        "spec": told | {"host": options.interface},
+        "daemon": settings.contact_host or socket.gethostname(),
         "members": [{"id": member.id, "workers": list(member.workers)} for member in members],
     }

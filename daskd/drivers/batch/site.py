@@ -25,6 +25,7 @@ from daskd.drivers.protocol import (
     Snapshot,
     Surroundings,
 )
+from daskd.drivers.streams import Stream
 from daskd.model.cluster import Cause, End, Handle, State
 from daskd.model.identity import Identity
 from daskd.model.names import new_instance_id
@@ -38,6 +39,7 @@ from .folder import Refusal
 from .options import BatchOptions, BatchSettings
 from .pace import Lane
 from .queued import Queued
+from .reports import Reports
 from .roots import Roots, folder_of, root_of
 from .runner import NotNow, NotRun, Runner, Unanswered
 from .script import MOST_BYTES, body_of, handed_over, jobs_folder
@@ -101,6 +103,7 @@ class BatchSite:
         self._secrets: dict[str, dict[str, bytes]] = {}
         self._doubts = Doubts()
         self._steady = Steady()
+        self._reports = Reports()
         self._queued = Queued(settings.max_queued)
         self._cancelled: set[Element] = set()
         self._told_to_end: dict[Element, float] = {}
@@ -134,8 +137,7 @@ class BatchSite:
 
         Without a folder where it can't be known who the owner is on the login node: nothing is submitted then.
         """
-        group = batch.group
-        options = self._options.model_validate(group.options) if group else self._options()
+        options = self._options.model_validate(batch.asked.options)
         try:
             folder = self._folder(await self._root(options), batch.cluster)
         except NotRun:
@@ -146,7 +148,9 @@ class BatchSite:
             name = prefix + new_instance_id(self._where.state_id)
             for index, member in enumerate(batch.members[first : first + most], self._system.first_index):
                 element = (name, index)
-                handles.append(elements.handle_of(self._system.name, member.id, element, batch.cluster, folder, now))
+                handles.append(
+                    elements.handle_of(self._system.name, member.id, element, batch.cluster, folder, now, batch.role)
+                )
         self._queued.prepared(map(element_of, handles), now)
         return handles
 
@@ -168,12 +172,10 @@ class BatchSite:
 
     async def _hindrance(self, batch: Batch, folder: str) -> tuple[str, bool]:
         """Make what the jobs need; why that can't be, else an empty text, and whether it may be otherwise soon."""
-        if batch.group is None:
-            return f"the {self._system.name} driver runs workers: a scheduler is the local driver's", False
-        if not batch.address:
+        if batch.group is not None and not batch.address:
             return "the scheduler has not said where it is yet", False
         try:
-            root = await self._root(self._options.model_validate(batch.group.options))
+            root = await self._root(self._options.model_validate(batch.asked.options))
             if not folder:
                 return "the login node was not reached a moment ago", True
             await asyncio.to_thread(self._roots.add, batch.cluster, [root])
@@ -216,8 +218,7 @@ class BatchSite:
         return [Outcome(handle, Result.UNSURE, done.words) for handle in handles]
 
     async def _handed(self, batch: Batch, name: str, handles: Sequence[Handle]) -> Handed:
-        group = batch.group
-        assert group is not None
+        group = batch.asked
         options = self._options.model_validate(group.options)
         body = await asyncio.to_thread(self._body, batch, group, options, handles)
         ids = tuple(handle.id for handle in handles)
@@ -259,7 +260,8 @@ class BatchSite:
             return Snapshot(begun, False, (), words=str(error))
         listed = self._with_cancelled(elements.by_element(rows), known)
         over = [h for h in known if (row := listed.get(element_of(h))) is None or row.state is State.ENDED]
-        records = await self._records(over)
+        records = await self._records([*over, *self._reports.wanted(known, listed, deep=deep)])
+        self._reports.learnt(known, records)
         # a supervisor's own record tells of an end as well as any
         missing = [h for h in over if element_of(h) not in listed and not records.get(h.id, {}).get("end")]
         asked_of = {element_of(handle) for handle in known}
@@ -271,7 +273,8 @@ class BatchSite:
             listed |= past
         now = time.time()
         seen = [
-            self._observation(handle, listed.get(element_of(handle)), records.get(handle.id), now) for handle in known
+            self._observation(handle, listed.get(element_of(handle)), self._reports.of(handle, records), now)
+            for handle in known
         ]
         absent = {handle.id for handle in missing if element_of(handle) not in listed}
         uncertain = {one.handle.id for one in seen if one.end is not None and not one.end.certain}
@@ -440,6 +443,10 @@ class BatchSite:
     def dashboard_path(self, handle: Handle) -> None:
         """There is none, either."""
         return
+
+    async def dial(self, handle: Handle, host: str, port: int) -> Stream:
+        """As the machine reaches it where the commands are run: a node may be in a network that no other knows."""
+        return await self._runner.dial(host, port)
 
     async def unstage(self, cluster: str) -> None:
         """Keys, code, and what nodes were told; logs stay."""

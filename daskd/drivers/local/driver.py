@@ -60,6 +60,7 @@ class LocalDriver:
     options = LocalOptions
     settings = LocalSettings
     elsewhere = False
+    places_schedulers = False
 
     def validate(self, group: WorkerGroupSpec, who: Identity) -> list[Problem]:
         """Nothing beyond the options' own rules: this machine takes what it is given."""

@@ -69,6 +69,11 @@ class ClusterFiles:
         return self.folder / "tls"
 
     @property
+    def scheduler_tls(self) -> Path:
+        """Those of a scheduler that runs as a job, where nodes' jobs write theirs into `tls` as a whole."""
+        return self.folder / "scheduler-tls"
+
+    @property
     def scratch(self) -> Path:
         """Workers' local directories."""
         return self.folder / "scratch"
@@ -98,7 +103,7 @@ class ClusterFiles:
 
     def unstage(self) -> None:
         """Remove keys, scratch files and code; logs and end records stay."""
-        for folder in (self.tls, self.scratch, self.runtime):
+        for folder in (self.tls, self.scheduler_tls, self.scratch, self.runtime):
             shutil.rmtree(folder, ignore_errors=True)
 
     def forget(self) -> None:

@@ -38,7 +38,7 @@ def _time(document: dict[str, Any], key: str) -> float | None:
     return float(value) if isinstance(value, (int, float)) and 0 < value < 1e11 else None
 
 
-def _report(document: dict[str, Any] | None) -> Report | None:
+def report_of(document: dict[str, Any] | None) -> Report | None:
     """The runtime's report; it is the owner's word, bounded here."""
     if document is None:
         return None
@@ -48,6 +48,7 @@ def _report(document: dict[str, Any] | None) -> Report | None:
         dashboard=_text(document, "dashboard", 300),
         failure=_text(document, "failure"),
         pid=_number(document, "pid"),
+        link=_text(document, "link", 300),
     )
 
 
@@ -77,7 +78,7 @@ def observation(handle: Handle, facts: Facts, host: str = "localhost", fast: flo
     """
     if not facts.launched:
         return _lost(handle, "it was never launched here")
-    report = _report(facts.report)
+    report = report_of(facts.report)
     if facts.end is not None:
         end, when = _end(facts.end), _time(facts.end, "ended")
         by = _text(facts.goodbye, "by", 200) or "a client" if facts.goodbye else ""
@@ -114,7 +115,7 @@ def _embedded(handle: Handle, folder: Path, holder: dict[str, Any]) -> Observati
         return observation(handle, Facts(launched=True, report=told, end=end, goodbye=goodbye))
     if process is None or not alive:
         return _lost(handle, "it ended with the daemon that it ran in")
-    report = _report(told)
+    report = report_of(told)
     state = State.RUNNING if report and report.phase in ("running", "ending") else State.STARTING
     return Observation(handle, state, host="localhost", pid=process.pid, report=report)
 

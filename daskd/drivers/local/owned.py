@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from daskd.drivers.protocol import Batch, Health, LogChunk, Outcome, Payload, Result, Snapshot, Surroundings
+from daskd.drivers.streams import Stream
 from daskd.model.cluster import Handle, Role
 from daskd.model.identity import Identity
 from daskd.model.spec import WorkerGroupSpec
@@ -171,6 +172,10 @@ class OwnedSite:
     def dashboard_path(self, handle: Handle) -> Path:
         """As `LocalSite.dashboard_path`."""
         return launch.dashboard_path(self._where, handle.id)
+
+    async def dial(self, handle: Handle, host: str, port: int) -> Stream:
+        """There is no need to: what runs here has sockets of the daemon's own."""
+        raise OSError(f"{handle.id} runs on this machine: there is nothing to dial")
 
     async def unstage(self, cluster: str) -> None:
         """As `LocalSite.unstage`; units are root's to stop."""

@@ -23,6 +23,7 @@ from daskd.drivers.protocol import (
     Snapshot,
     Surroundings,
 )
+from daskd.drivers.streams import Stream
 from daskd.model.cluster import Handle, Role
 from daskd.model.identity import Identity
 from daskd.model.spec import Placement, WorkerGroupSpec
@@ -185,6 +186,10 @@ class LocalSite:
     def dashboard_path(self, handle: Handle) -> Path:
         """Where the daemon bound the dashboard's socket, if it serves that."""
         return launch.dashboard_path(self._where, handle.id)
+
+    async def dial(self, handle: Handle, host: str, port: int) -> Stream:
+        """There is no need to: what runs here has sockets of the daemon's own."""
+        raise OSError(f"{handle.id} runs on this machine: there is nothing to dial")
 
     async def unstage(self, cluster: str) -> None:
         """Keys, scratch files and code; logs stay."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 import zlib
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import asyncssh
 import structlog
 
+from daskd.drivers.streams import Pair, Stream
 from daskd.model.identity import Identity
 
 from . import program
@@ -52,6 +53,32 @@ class Unanswered(Exception):
 
 class Refused(Exception):
     """A host answered that it can't do what it was asked; the text says why and what to do."""
+
+
+class Forbidden(Exception):
+    """A host's SSH server forwards no connection."""
+
+
+class SshStream(Pair):
+    """A channel of a connection; what the library raises of it are OSErrors."""
+
+    async def receive(self) -> bytes:
+        """What has come."""
+        with _as_os_errors():
+            return await super().receive()
+
+    async def send(self, data: bytes) -> None:
+        """Send all of it."""
+        with _as_os_errors():
+            await super().send(data)
+
+
+@contextmanager
+def _as_os_errors() -> Iterator[None]:
+    try:
+        yield
+    except asyncssh.Error as error:
+        raise OSError(f"the connection with its host broke: {error}") from error
 
 
 def pause(failures: int, host: str) -> float:
@@ -129,6 +156,29 @@ class Connection:
         if "refused" in answer:
             raise Refused(str(answer["refused"])[:1000])
         return dict(answer["answer"])
+
+    async def forwarded(self, host: str, port: int) -> Stream:
+        """A stream to a port as the host reaches it: no port of it need be open to the daemon.
+
+        Raises
+        ------
+        Forbidden
+            When its server forwards nothing.
+        OSError
+            When the host is not reached, or does not reach that port.
+        """
+        try:
+            connection = await self.connected()
+            reader, writer = await connection.open_connection(host, port)
+        except Down as down:
+            raise OSError(f"{self._endpoint.name} is {down}") from down
+        except asyncssh.ChannelOpenError as error:
+            if error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
+                raise Forbidden from error
+            raise OSError(f"{self._endpoint.name} does not reach it: {error.reason}") from error
+        except asyncssh.Error as error:
+            raise OSError(f"the connection with {self._endpoint.name} broke: {error}") from error
+        return SshStream(reader, writer, writer.channel.abort)
 
     async def connected(self) -> asyncssh.SSHClientConnection:
         """The connection, made if there is none and it is time to try.

@@ -29,6 +29,7 @@ class SshDriver:
     options = SshOptions
     settings = SshSettings
     elsewhere = True
+    places_schedulers = True
 
     def validate(self, group: WorkerGroupSpec, who: Identity) -> list[Problem]:
         """Other users' keys are not the daemon's to use."""

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from daskd.drivers.streams import Stream, tcp
 from daskd.model.identity import Identity
 
-from .connection import Connection, Down, Refused, Unanswered
+from .connection import Connection, Down, Forbidden, Refused, Unanswered
 from .endpoint import DEFAULT_PYTHON, SSH_PORT, Endpoint
 from .options import split_target
 
@@ -54,6 +55,19 @@ class Hosts:
             **arguments,
         }
         return await self._connection(endpoint).ask(endpoint.python or DEFAULT_PYTHON, request, timeout)
+
+    async def dial(self, endpoint: Endpoint, host: str, port: int) -> Stream:
+        """A stream to a port of a host, through its connection; where its server forwards nothing, directly.
+
+        Raises
+        ------
+        OSError
+            When there is no way there.
+        """
+        try:
+            return await self._connection(endpoint).forwarded(host, port)
+        except Forbidden:
+            return await tcp(host, port)
 
     async def ask_all(
         self,

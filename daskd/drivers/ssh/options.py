@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
+from daskd.drivers.scheduler_spec import PortRange, port_range
 from daskd.model.quantity import Amount
 from daskd.model.spec import Text
 
@@ -151,6 +152,7 @@ class SshOptions(Access):
         max_length=1000,
         description="The hosts, as [USER@]HOST[:PORT] or as tables; by default those of the daemon's configuration.",
     )
+    port_range: PortRange | None = port_range()
 
 
 class SshSettings(SshOptions):

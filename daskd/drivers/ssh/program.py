@@ -32,6 +32,7 @@ Modules = tuple[tuple[str, str], ...]
 
 MODULES: Modules = (
     ("local", "files"),
+    ("local", "interfaces"),
     ("local", "process"),
     ("local", "variables"),
     ("local", "logs"),

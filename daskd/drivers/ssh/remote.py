@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import fcntl
 import json
 import os
 import pwd
 import shutil
 import socket
 import stat
-import struct
 import subprocess
 import sys
 import time
@@ -29,12 +27,12 @@ from typing import Any
 
 from ..local import logs, records
 from ..local.files import ClusterFiles, read_document, write_private
+from ..local.interfaces import address_of, scheduler_place
 from ..local.process import MARK, STATE_MARK
 from ..local.variables import SYSTEM_PATH, built
 
 MOST_LOG_CHUNKS = 4
 VERSION_S = 20.0
-_SIOCGIFADDR = 0x8915
 
 
 class Refusal(Exception):
@@ -214,19 +212,28 @@ def begin(
 
 
 def spec_of(files: ClusterFiles, request: Mapping[str, Any], member: Mapping[str, Any]) -> dict[str, Any]:
-    """What the node is told: what the daemon said, and what is decided here."""
+    """What the instance is told: what the daemon said, and what is decided here."""
+    role = "scheduler" if request["spec"]["role"] == "scheduler" else "worker"
     tls = {
         "ca": str(files.tls / "ca.pem"),
-        "cert": str(files.tls / "worker.pem"),
-        "key": str(files.tls / "worker.key"),
+        "cert": str(files.tls / f"{role}.pem"),
+        "key": str(files.tls / f"{role}.key"),
     }
     spec = {**request["spec"], "instance": member["id"], "tls": tls}
+    if role == "scheduler":
+        return spec | scheduler_place(spec["host"] or "", reached_at())
     spec["workers"] = [{"name": name} for name in member["workers"]]
     spec["local_directory"] = spec["local_directory"] or str(files.scratch)
     if spec["memory_limit"] == "auto":  # the host's by threads, as Dask's nannies reckon it
         spec["memory_limit"] = int(memory() * min(1.0, spec["nthreads"] / cores()))
     spec["host"] = address_of(spec["host"]) if spec["host"] else None
     return spec
+
+
+def reached_at() -> str:
+    """The address of this host at which the daemon reached it; "" where nothing tells."""
+    parts = os.environ.get("SSH_CONNECTION", "").split()
+    return parts[2] if len(parts) == 4 else ""
 
 
 def launch_of(
@@ -239,25 +246,10 @@ def launch_of(
     return {
         **request["launch"],
         "instance": member["id"],
-        "argv": [python, "-m", "daskd_runtime", "node", str(files.instance(member["id"]))],
+        "argv": [python, "-m", "daskd_runtime", request["spec"]["role"], str(files.instance(member["id"]))],
         "cwd": request["cwd"] if request["cwd"] and os.path.isdir(request["cwd"]) else who.pw_dir,
         "env": env | {MARK: member["id"], STATE_MARK: place.state_id},
     }
-
-
-def address_of(interface: str) -> str:
-    """The IPv4 address of a network interface; what names none is an address, or a host's name, itself.
-
-    Raises
-    ------
-    OSError
-        When the interface has no address.
-    """
-    if interface not in (name for _, name in socket.if_nameindex()):
-        return interface
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        asked = struct.pack("256s", interface.encode()[:15])
-        return socket.inet_ntoa(fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, asked)[20:24])
 
 
 def supervise(files: ClusterFiles, folder: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from daskd.drivers import payload
 from daskd.drivers.node_spec import node_spec
 from daskd.drivers.protocol import Batch, Member
+from daskd.drivers.scheduler_spec import scheduler_spec
 from daskd.model.cluster import Handle
 from daskd.model.spec import WorkerGroupSpec
 
@@ -19,12 +20,13 @@ def pythons(endpoint: Endpoint, batch: Batch) -> list[str]:
     """Interpreters, the first that the host has being taken."""
     if endpoint.python:
         return [endpoint.python]
-    group = batch.group
-    return [python for python in ((group and group.python) or batch.spec.python, DEFAULT_PYTHON) if python]
+    return [python for python in (batch.asked.python or batch.spec.python, DEFAULT_PYTHON) if python]
 
 
-def worker_take(group: WorkerGroupSpec) -> Take:
-    """What one worker of a group takes; memory that is left open takes none."""
+def worker_take(group: WorkerGroupSpec | None) -> Take:
+    """What one worker of a group takes; memory that is left open takes none. A scheduler takes no worker's room."""
+    if group is None:
+        return Take()
     return Take(1, group.nthreads, 0 if group.memory_limit == "auto" else group.memory_limit)
 
 
@@ -34,6 +36,7 @@ def launching(
     members: Sequence[tuple[Member, Handle]],
     secret: dict[str, bytes],
     interface: str,
+    ports: str | None,
     code: bytes | None,
 ) -> dict[str, Any]:
     """The arguments of the verb `launch` for one host.
@@ -41,15 +44,17 @@ def launching(
     Parameters
     ----------
     interface
-        Where its workers are to listen; empty: towards the scheduler.
+        Where its workers are to listen; empty: towards the scheduler. A scheduler: empty: at all.
+    ports
+        The range of ports that a scheduler may take; None: any.
     code
         The runtime, where the host lacks it.
     """
-    group = batch.group
-    assert group is not None
-    settings = batch.runtime
-    # a node needs no key of the scheduler
-    mine = {name: payload.text_of(data) for name, data in secret.items() if not name.startswith("scheduler.")}
+    group, settings = batch.asked, batch.runtime
+    # neither needs the other's key
+    other = "worker." if batch.group is None else "scheduler."
+    mine = {name: payload.text_of(data) for name, data in secret.items() if not name.startswith(other)}
+    told = scheduler_spec(batch, ports) if batch.group is None else node_spec(batch)
     return {
         "cluster": batch.cluster,
         "digest": payload.runtime().digest,
@@ -59,7 +64,7 @@ def launching(
         "cwd": group.cwd or batch.spec.cwd,
         "environment": batch.spec.environment | group.environment,
         "import_path": list(batch.spec.import_path),
-        "spec": node_spec(batch) | {"host": interface or None},
+        "spec": told | {"host": interface or None},
         "launch": {
             "version": 1,
             "log": {"max_bytes": settings.log_max_bytes, "files": settings.log_files},

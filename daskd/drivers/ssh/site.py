@@ -27,6 +27,7 @@ from daskd.drivers.protocol import (
     Snapshot,
     Surroundings,
 )
+from daskd.drivers.streams import Stream
 from daskd.model.cluster import Cause, End, Handle, State
 from daskd.model.identity import Identity
 from daskd.model.names import is_instance_id, is_uid
@@ -54,9 +55,8 @@ MOST_STRAYS = 10_000
 QUIET_S = 1.0
 """A log that held nothing new is not asked for again so soon."""
 
-NO_SCHEDULER = "the ssh driver runs workers: a scheduler is the local driver's"
 NO_HOSTS = "it names no hosts: give them by the option `hosts`, or in the daemon's configuration (`[drivers.ssh]`)"
-LASTING = frozenset({NO_SCHEDULER, NO_HOSTS})
+LASTING = frozenset({NO_HOSTS})
 """Why the same request will be refused again."""
 
 _FACTS = TypeAdapter(Facts)
@@ -109,11 +109,8 @@ class SshSite:
 
     async def prepare(self, batch: Batch) -> list[Handle]:
         """Ask the hosts what is free there, and spread the members over them."""
-        group = batch.group
-        if group is None:
-            return [handle_of(member.id, batch.cluster, None, Take(), NO_SCHEDULER) for member in batch.members]
-        worker = worker_take(group)
-        options = SshOptions.model_validate(group.options)
+        worker = worker_take(batch.group)
+        options = SshOptions.model_validate(batch.asked.options)
         found = [room for room, _ in rooms(options, self._settings)]
         if not found:
             return [handle_of(member.id, batch.cluster, None, Take(), NO_HOSTS) for member in batch.members]
@@ -158,7 +155,7 @@ class SshSite:
             if (endpoint := endpoint_of(handle)) is None:
                 words = str(handle.data.get("words", ""))
                 outcomes[handle.id] = Outcome(handle, Result.REFUSED, words, lasting=words in LASTING)
-            elif not batch.address:
+            elif batch.group is not None and not batch.address:
                 outcomes[handle.id] = Outcome(handle, Result.REFUSED, "the scheduler has not said where it is yet")
             else:
                 by_host.setdefault(endpoint, []).append((member, handle))
@@ -183,13 +180,13 @@ class SshSite:
         self, endpoint: Endpoint, batch: Batch, members: Sequence[tuple[Member, Handle]]
     ) -> dict[str, Any] | Trouble:
         """Ask for the launch; where the host lacks the runtime it did nothing, and is asked with it."""
-        assert batch.group is not None
-        options = SshOptions.model_validate(batch.group.options)
+        options = SshOptions.model_validate(batch.asked.options)
+        ports = options.port_range or self._settings.port_range
         interface = {room.endpoint: face for room, face in rooms(options, self._settings)}.get(endpoint, "")
         secret = self._secrets.get(batch.cluster, {})
         answer: dict[str, Any] | Trouble = {"missing": True}
         for code in (None, payload.runtime().code):
-            arguments = launching(batch, endpoint, members, secret, interface, code)
+            arguments = launching(batch, endpoint, members, secret, interface, ports, code)
             answer = (await self._hosts.ask_all("launch", {endpoint: arguments}, LAUNCH_S, patient=True))[endpoint]
             if not isinstance(answer, dict) or "missing" not in answer:
                 return answer
@@ -266,6 +263,13 @@ class SshSite:
     def dashboard_path(self, handle: Handle) -> None:
         """There is none, either."""
         return
+
+    async def dial(self, handle: Handle, host: str, port: int) -> Stream:
+        """Through the connection with its host, as far as that allows it."""
+        endpoint = endpoint_of(handle)
+        if endpoint is None:
+            raise OSError("it has no place on any host")
+        return await self._hosts.dial(endpoint, host, port)
 
     async def unstage(self, cluster: str) -> None:
         """Keys, scratch files and code; logs stay. What a host that is down still has is removed when it is back."""

@@ -314,14 +314,18 @@ class SchedulerSpec(google.protobuf.message.Message):
     OPTIONS_FIELD_NUMBER: builtins.int
     PROLOGUE_FIELD_NUMBER: builtins.int
     NETWORK_FIELD_NUMBER: builtins.int
+    DRIVER_FIELD_NUMBER: builtins.int
+    DRIVER_OPTIONS_FIELD_NUMBER: builtins.int
     placement: builtins.str
     """Where it runs: "process" (empty too), a process of its own on the daemon's machine; "embedded", in the daemon itself,
-    which only a daemon of one user allows.
+    which only a daemon of one user allows; "driver", where `driver` launches it, as a job or on another host.
     """
     network: builtins.bool
     """Whether other machines can reach its port, on which each side shows a certificate. Absent: if a group's driver
     launches elsewhere. A group of such a driver can only be added to a cluster of which this holds.
     """
+    driver: builtins.str
+    """The system that launches it, of the placement "driver" (see ListDrivers). Empty: the first group's."""
     @property
     def preload(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Modules, files or URLs that it loads before it begins, as `dask scheduler --preload`."""
@@ -334,6 +338,12 @@ class SchedulerSpec(google.protobuf.message.Message):
     def prologue(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """Lines of shell that run before it, as the cluster's owner ("module load gcc")."""
 
+    @property
+    def driver_options(self) -> google.protobuf.struct_pb2.Struct:
+        """What that driver alone understands, as the `options` of a group of it: queue, walltime, hosts. An unknown option is
+        refused.
+        """
+
     def __init__(
         self,
         *,
@@ -342,9 +352,11 @@ class SchedulerSpec(google.protobuf.message.Message):
         options: google.protobuf.struct_pb2.Struct | None = ...,
         prologue: collections.abc.Iterable[builtins.str] | None = ...,
         network: builtins.bool | None = ...,
+        driver: builtins.str = ...,
+        driver_options: google.protobuf.struct_pb2.Struct | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_network", b"_network", "network", b"network", "options", b"options"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_network", b"_network", "network", b"network", "options", b"options", "placement", b"placement", "preload", b"preload", "prologue", b"prologue"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_network", b"_network", "driver_options", b"driver_options", "network", b"network", "options", b"options"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_network", b"_network", "driver", b"driver", "driver_options", b"driver_options", "network", b"network", "options", b"options", "placement", b"placement", "preload", b"preload", "prologue", b"prologue"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_network", b"_network"]) -> typing.Literal["network"] | None: ...
 
 global___SchedulerSpec = SchedulerSpec

@@ -43,5 +43,7 @@ PBS = pytest.param("pbs", marks=pytest.mark.systems)
 TORQUE = pytest.param("torque", marks=pytest.mark.systems)
 
 DRIVERS = [HTCONDOR, LOCAL, LSF, MOAB, OAR, PBS, SGE, SLURM, SLURM_BY_SSH, SSH, TORQUE]
+PLACING = [HTCONDOR, LSF, MOAB, OAR, PBS, SGE, SLURM, SLURM_BY_SSH, SSH, TORQUE]
+"""Those that place schedulers."""
 FREEZABLE = [HTCONDOR, LSF, MOAB, OAR, PBS, SGE, SLURM, SLURM_BY_SSH, SSH, TORQUE]
 """Those whose system can be kept from answering."""

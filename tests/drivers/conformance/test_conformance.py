@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from daskd.drivers.protocol import Result, Site
+from daskd.control.link import Link, link_address, secured
+from daskd.drivers.protocol import Observation, Result, Site
 from daskd.model.cluster import Cause, Handle, State
 from daskd.model.names import new_state_id
+from daskd.security.link_tls import client_context, scheduler_name
 
 from ..bench import PATIENCE, Bench, all_in, observed, stored, until
 from .harness import Harness
-from .harnesses import FREEZABLE
+from .harnesses import FREEZABLE, PLACING
 
 PASSWORD = "correct-horse-battery-staple"
 
@@ -66,6 +70,31 @@ async def test_the_prepared_handle_alone_finds_and_ends(harness: Harness) -> Non
     other = await harness.open()
     await all_in(other, handles, State.RUNNING)
     await ended(other, handles)
+
+
+@pytest.mark.parametrize("harness", PLACING, indirect=True)
+async def test_a_report_leads_to_the_link(harness: Harness) -> None:
+    """A scheduler says where it is; it is dialled there, proves who it is, and is claimed; its key is its alone."""
+    site, bench = await harness.open(), harness.bench
+    batch = bench.scheduler(harness.group())
+    [handle] = await bench.launch(site, batch)
+
+    def is_told(seen: Mapping[str, Observation]) -> bool:
+        return bool((report := seen[handle.id].report) and report.link)
+
+    report = (await observed(site, [handle], is_told, "it says where it is"))[handle.id].report
+    assert report is not None
+    address = link_address(report.link)
+    assert address is not None
+    context, name = client_context(bench.credentials), scheduler_name(bench.uid)
+    link = Link(secured(partial(site.dial, handle, *address), context, name), bench.uid, handle.id, is_claimed=True)
+    assert (await link.hello()).instance == handle.id
+    assert (await link.state(None, 0)).address == report.address
+    assert {path.name for path in harness.files() if path.suffix == ".key"} == {"scheduler.key"}
+    assert "Scheduler at:" in "\n".join((await log_of(site, handle))[0])
+    await ended(site, [handle])
+    await site.unstage(bench.uid)
+    assert not [path for path in harness.files() if path.suffix in (".key", ".pem")]
 
 
 async def test_preparing_starts_and_leaves_nothing(harness: Harness) -> None:

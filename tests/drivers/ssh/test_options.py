@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from daskd.api.create import option_problems
+from daskd.api.checks import option_problems
 from daskd.drivers.ssh import SshDriver
 from daskd.drivers.ssh.options import SshOptions, SshSettings, rooms, split_target
 from daskd.model.spec import WorkerGroupSpec

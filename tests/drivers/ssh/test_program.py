@@ -123,7 +123,7 @@ def launch(place: dict[str, Any], **more: Any) -> dict[str, Any]:
         "cwd": "/no/such/folder",
         "environment": {"PASSWORD": "a secret"},
         "import_path": [],
-        "spec": {"host": None, "local_directory": "", "memory_limit": "auto", "nthreads": 1},
+        "spec": {"role": "node", "host": None, "local_directory": "", "memory_limit": "auto", "nthreads": 1},
         "launch": {"version": 1, "log": {"max_bytes": 1024, "files": 1}, "grace": 1.0},
         "members": [{"id": "dabcdeaaaaaaaa", "workers": ["w-0"], "take": {"workers": 1, "cores": 1, "memory": 0}}],
         **place,
