@@ -86,12 +86,15 @@ def scheduler_refused(
 ) -> None:
     """The driver refused to launch the scheduler: tried again, unless the same request will be refused again.
 
-    One that was refused for want of room, which there may be later, is tried again however often it was.
+    One that was refused for want of room, which there may be later, is tried again however often it was; so is one
+    that ran already where a driver placed it: its hosts may be slow to answer for a while.
     """
+    scheduler = ledger.cluster.scheduler
+    may_pass = full or (ledger.cluster.spec.scheduler.is_placed and scheduler.address != "")
     if lasting:
         fail(ledger, f"its scheduler can't be launched: {told}")
     else:
-        _restart(ledger, settings, told, sys.maxsize if full else settings.max_launch_failures - 1, now)
+        _restart(ledger, settings, told, sys.maxsize if may_pass else settings.max_launch_failures - 1, now)
 
 
 def abandoned(ledger: Ledger, view: View, instance: Instance, now: float) -> None:

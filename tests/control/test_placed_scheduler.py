@@ -162,6 +162,16 @@ def test_want_of_room_is_no_failure(full: bool, phase: str) -> None:
     assert ledger.cluster.message.startswith(phase)
 
 
+def test_one_that_ran_is_asked_for_until_its_hosts_answer() -> None:
+    """A cluster that was up does not fail because its system takes no scheduler for a while."""
+    ledger = Ledger(placed(cluster()), ())
+    for n in range(20):
+        failures.scheduler_refused(ledger, Settings(), "no host answers", lasting=False, now=NOW + n)
+    assert not ledger.cluster.failed
+    failures.scheduler_refused(ledger, Settings(), "it names no hosts", lasting=True, now=NOW + 20)
+    assert ledger.cluster.failed
+
+
 class Elsewhere:
     """A site whose schedulers have no unix sockets."""
 
