@@ -80,6 +80,10 @@ def until(condition: Callable[[], object], what: str, timeout: float = 60.0) -> 
         time.sleep(0.1)
 
 
+def _environ(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/environ").read_bytes()
+
+
 def keys(folder: Path) -> list[str]:
     """Private keys below a folder, of which parts may be removed just now."""
     return [f"{where}/{name}" for where, _, names in os.walk(folder) for name in names if name.endswith(".key")]
@@ -157,6 +161,25 @@ class Slurm:
         process = self.running.pop(f"node{i}")
         process.kill()
         process.wait(60)
+
+    def cut_power(self, i: int) -> None:
+        """All that a node runs dies at once, first what would tell Slurm of it."""
+        self.lose_node(i)
+        for pid in [*self._steps(i), *self.processes()]:
+            with suppress(OSError):
+                if self._is_step(pid, i) or f"SLURMD_NODENAME=node{i}\0".encode() in _environ(pid):
+                    os.kill(pid, signal.SIGKILL)
+
+    def _steps(self, i: int) -> list[int]:
+        return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if self._is_step(pid, i)]
+
+    def _is_step(self, pid: int, i: int) -> bool:
+        with suppress(OSError):
+            line = Path(f"/proc/{pid}/cmdline").read_bytes()
+            return line.startswith(b"slurmstepd") and os.readlink(f"/proc/{pid}/cwd").startswith(
+                f"{self.folder}/spool/node{i}"
+            )
+        return False
 
     def start_controller(self) -> None:
         """Begin the controller, or begin it again: what runs on nodes is as it was."""

@@ -43,6 +43,11 @@ class Lab:
         Ends a job behind the daemon's back.
     processes
         Pids and command lines of what jobs run.
+    views
+        Commands that tell users of a job, whoever's it is: what they answer to others must hold no secret. The first
+        names the job's owner.
+    variables
+        What these need in their environment.
     """
 
     driver: str
@@ -51,6 +56,8 @@ class Lab:
     owners: Callable[[], Mapping[str, str]]
     cancel: Callable[[str], object]
     processes: Callable[[], Mapping[int, str]]
+    views: Callable[[str], list[list[str]]]
+    variables: Mapping[str, str] = field(default_factory=dict)
     walltime: str = field(default="00:30:00")
 
     def jobs(self) -> list[str]:
@@ -106,6 +113,11 @@ def slurm_as_lab(system: slurm_lab.Slurm) -> Lab:
         system.owners,
         lambda job: system.ask("scancel", job, check=False),
         system.processes,
+        lambda job: [
+            ["scontrol", "show", "job", job],
+            ["scontrol", "write", "batch_script", job.partition("_")[0], "-"],
+        ],
+        {"SLURM_CONF": str(system.conf)},
     )
 
 
@@ -136,6 +148,8 @@ def sge(wrap: Wrap = list) -> Iterator[Lab]:
                 system.owners,
                 lambda job: system.ask("qdel", job, check=False),
                 system.processes,
+                lambda job: [[str(sge_lab.LIB / "qstat"), "-j", job.partition(".")[0]]],
+                variables,
             )
     except sge_lab.Unavailable as refusal:
         pytest.skip(f"there is no SGE here: {refusal}")
@@ -152,6 +166,7 @@ def doubled(dialect: str, wrap: Wrap = list) -> Iterator[Lab]:
             system.owners,
             system.delete,
             system.processes,
+            lambda job: [[str(system.bin / "qstat"), "-f", "-t"]],
         )
 
 
