@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from time import sleep
 
@@ -56,9 +59,12 @@ def everything(system: Slurm) -> list[str]:
     return system.ask("squeue", "-h", "-r", "-t", "all", "-o", "%i").split()
 
 
-def killed(system: Slurm, job: str) -> None:
-    """All of a job's processes are killed, its supervisor too, which leaves no record."""
-    system.ask("scancel", "--full", "--signal=KILL", job)
+def killed(system: Slurm) -> None:
+    """All that runs is killed at once, supervisors too, which leave no record then."""
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in system.processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
 
 async def test_an_end_that_squeue_forgot_is_told_by_accounting(daemon: DaemonProcess, system: Slurm) -> None:
@@ -69,7 +75,7 @@ async def test_an_end_that_squeue_forgot_is_told_by_accounting(daemon: DaemonPro
         [before] = await daskd.workers(NAME)
     [job] = system.jobs("RUNNING")
     daemon.kill()
-    killed(system, job)
+    killed(system)
     until(lambda: job not in system.jobs(*LIVING), "it has ended")
     until(lambda: job not in everything(system), "it is forgotten", SLOW)
     daemon.start()
