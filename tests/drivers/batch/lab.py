@@ -80,10 +80,6 @@ def until(condition: Callable[[], object], what: str, timeout: float = 60.0) -> 
         time.sleep(0.1)
 
 
-def _environ(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/environ").read_bytes()
-
-
 def keys(folder: Path) -> list[str]:
     """Private keys below a folder, of which parts may be removed just now."""
     return [f"{where}/{name}" for where, _, names in os.walk(folder) for name in names if name.endswith(".key")]
@@ -163,23 +159,20 @@ class Slurm:
         process.wait(60)
 
     def cut_power(self, i: int) -> None:
-        """All that a node runs dies at once, first what would tell Slurm of it."""
+        """All that a node runs dies at one moment: nothing of it is left to tell how the rest ended."""
         self.lose_node(i)
-        for pid in [*self._steps(i), *self.processes()]:
-            with suppress(OSError):
-                if self._is_step(pid, i) or f"SLURMD_NODENAME=node{i}\0".encode() in _environ(pid):
-                    os.kill(pid, signal.SIGKILL)
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+                with suppress(OSError):
+                    if self._is_of_node(pid, i):
+                        os.kill(pid, number)
 
-    def _steps(self, i: int) -> list[int]:
-        return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if self._is_step(pid, i)]
-
-    def _is_step(self, pid: int, i: int) -> bool:
-        with suppress(OSError):
-            line = Path(f"/proc/{pid}/cmdline").read_bytes()
-            return line.startswith(b"slurmstepd") and os.readlink(f"/proc/{pid}/cwd").startswith(
-                f"{self.folder}/spool/node{i}"
-            )
-        return False
+    def _is_of_node(self, pid: int, i: int) -> bool:
+        """Whether it is a step of a job there, or what a job runs there."""
+        if os.readlink(f"/proc/{pid}/cwd").startswith(f"{self.folder}/spool/node{i}"):
+            return True
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        return f"SLURMD_NODENAME=node{i}".encode() in variables and f"SLURM_CONF={self.conf}".encode() in variables
 
     def start_controller(self) -> None:
         """Begin the controller, or begin it again: what runs on nodes is as it was."""
