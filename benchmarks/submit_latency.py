@@ -104,7 +104,8 @@ def over_ssh(folder: Path) -> Iterator[Rivals]:
                     "known_hosts": str(machines.known_hosts),
                 },
                 worker_options=WORKER,
-                scheduler_options={"dashboard_address": ":0"},
+                # without `host` one that knows no way out of its network would listen on loopback alone
+                scheduler_options={"host": addresses[0], "dashboard_address": ":0"},
                 remote_python=sys.executable,
             )
 

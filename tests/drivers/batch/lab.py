@@ -150,7 +150,8 @@ class Slurm:
 
     def start_node(self, i: int) -> None:
         """Begin a node's daemon, or begin it again."""
-        self.run("slurmd", "-D", "-N", f"node{i}", name=f"node{i}")
+        # steps have the folder of their node's daemon, by which they are found
+        self.run("slurmd", "-D", "-N", f"node{i}", name=f"node{i}", cwd=self.folder / "spool" / f"node{i}")
 
     def lose_node(self, i: int) -> None:
         """A node's daemon dies; what the node runs goes on, and Slurm sees neither."""
@@ -194,12 +195,20 @@ class Slurm:
         finally:
             process.send_signal(signal.SIGCONT)
 
-    def run(self, program: str, *arguments: str, name: str = "", env: Mapping[str, str] | None = None) -> None:
+    def run(
+        self,
+        program: str,
+        *arguments: str,
+        name: str = "",
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> None:
         """Start one of its daemons, which dies with this process."""
         with (self.folder / "log" / f"{name or program}.out").open("ab") as log:
             self.running[name or program] = subprocess.Popen(
                 self.wrap(["setpriv", "--pdeathsig", "KILL", program, *arguments]),
                 env={**os.environ, "SLURM_CONF": str(self.conf), **(env or {})},
+                cwd=cwd or self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -24,7 +24,7 @@ PASSWORD = "open-sesame"
 
 pytestmark = [
     pytest.mark.systems,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),  # another run of tests may have the users
     pytest.mark.xdist_group("users"),
     pytest.mark.skipif(not ABLE, reason="needs root, useradd, setpriv, unshare"),
 ]
