@@ -84,7 +84,7 @@ class Lab:
         """Nothing of anybody's is left in its queue."""
         for job in self.jobs():
             self.cancel(job)
-        until(lambda: not self.jobs() and not self.processes(), "no job is left")
+        until(lambda: not self.jobs() and not self.processes(), "no job is left", 120.0)
 
 
 def toml(value: Any) -> str:
