@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from daskd_client import AsyncDaskd
+from daskd_client import AsyncDaskd, RemoteCluster
 from daskd_client.types import Cluster, ClusterSpec, Phase, WorkerGroupSpec
+from tests.daemon_process import DaemonProcess
 from tests.spine.killed_daemon import eventually
 
 from .lab import PARTITION
@@ -26,6 +27,24 @@ def spec(n: int, **options: Any) -> ClusterSpec:
         options={"queue": PARTITION, "walltime": "00:30:00", **options},
     )
     return ClusterSpec(groups=(group,))
+
+
+def create(daemon: DaemonProcess, n: int, **more: Any) -> RemoteCluster:
+    """A cluster of Slurm's jobs, as users ask for one."""
+    return RemoteCluster(
+        NAME,
+        address=daemon.address,
+        driver="slurm",
+        n_workers=n,
+        worker={"nthreads": 1, "memory_limit": "300MB"},
+        options={"queue": PARTITION, "walltime": "00:30:00"},
+        **more,
+    )
+
+
+def add(x: int) -> int:
+    """A task."""
+    return x + 1
 
 
 def has(n: int) -> Callable[[Cluster], bool]:

@@ -13,11 +13,14 @@ from typing import Any
 
 import pytest
 
+from daskd.drivers.batch import LsfDriver, MoabDriver, OarDriver, PbsDriver, TorqueDriver
 from tests.daemon_process import DaemonProcess, daemon_process, until
 
 from . import lab as slurm_lab
 from . import sge_lab
 from .double_lab import double
+
+DOUBLED = {driver.name: driver for driver in (LsfDriver, MoabDriver, OarDriver, PbsDriver, TorqueDriver)}
 
 Wrap = Callable[[Sequence[str]], list[str]]
 """What the system's own servers are started as, such as `in_reach` where jobs of several users shall run."""
@@ -44,8 +47,8 @@ class Lab:
     processes
         Pids and command lines of what jobs run.
     views
-        Commands that tell users of a job, whoever's it is: what they answer to others must hold no secret. The first
-        names the job's owner.
+        Commands that tell users of a job, whoever's it is: what they answer to others must hold no secret, and the
+        first answers something.
     variables
         What these need in their environment.
     """
@@ -157,8 +160,13 @@ def sge(wrap: Wrap = list) -> Iterator[Lab]:
 
 @contextmanager
 def doubled(dialect: str, wrap: Wrap = list) -> Iterator[Lab]:
-    """A double of PBS, or of Torque."""
+    """A double of a system's command lines."""
     with double(dialect, wrap) as system:
+
+        def listing(job: str) -> list[list[str]]:
+            command, *arguments = DOUBLED[dialect].system().listing(system.owners()[job])
+            return [[str(system.bin / command), *arguments]]
+
         yield Lab(
             dialect,
             {"bin": str(system.bin)},
@@ -166,11 +174,14 @@ def doubled(dialect: str, wrap: Wrap = list) -> Iterator[Lab]:
             system.owners,
             system.delete,
             system.processes,
-            lambda job: [[str(system.bin / "qstat"), "-f", "-t"]],
+            listing,
         )
 
 
 LABS: Mapping[str, Callable[..., AbstractContextManager[Lab]]] = {
+    "lsf": partial(doubled, "lsf"),
+    "moab": partial(doubled, "moab"),
+    "oar": partial(doubled, "oar"),
     "pbs": partial(doubled, "pbs"),
     "sge": sge,
     "slurm": slurm,

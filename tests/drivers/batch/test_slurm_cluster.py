@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -13,7 +15,7 @@ from daskd_client.types import Cluster, Phase
 from tests.daemon_process import DaemonProcess, until
 from tests.spine.killed_daemon import asked_through_death, eventually, start_armed
 
-from .clusters import SLOW, comes_to, eventually_true, has, is_told, spec, told
+from .clusters import SLOW, comes_to, create, eventually_true, has, is_told, spec, told
 from .lab import CORES_OF_NODE, LIVING, PARTITION, Slurm
 
 pytestmark = [pytest.mark.systems, pytest.mark.timeout(600)]
@@ -174,3 +176,45 @@ async def test_no_secret_stands_in_what_others_can_read(daemon: DaemonProcess, s
         assert "correct-horse" not in system.ask("scontrol", "show", "job", job)
         assert not [line for line in system.processes().values() if "correct-horse" in line or "PRIVATE KEY" in line]
         assert not [path for path in (daemon.folder / "shared").rglob("*.key") if path.stat().st_mode & 0o077]
+
+
+def test_a_script_can_be_looked_at_before_and_after(daemon: DaemonProcess) -> None:
+    """A dry run shows command and script, with no value of a variable; a cluster that there is has the same script."""
+    argv = [sys.executable, "-m", "daskctl", "create", "sim", "--driver", "slurm", "-n", "2", "--option"]
+    argv += [f"queue={PARTITION}", "--memory", "300MB", "--option", "walltime=00:30:00", "--env", "TOKEN=s3cret"]
+    done = subprocess.run(
+        [*argv, "--dry-run"], env=daemon.env, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "# group default, driver slurm: 2 jobs, 2 workers" in done.stdout
+    assert "\n$ sbatch " in done.stdout
+    assert "s3cret" not in done.stdout
+    with create(daemon, 2, environment={"TOKEN": "s3cret"}) as cluster:
+        script = cluster.job_script()
+        assert "s3cret" not in script
+        headers = [[line for line in text.splitlines() if line[:1] == "#"] for text in (script, done.stdout)]
+        assert f"#SBATCH --partition={PARTITION}" in headers[0]
+        assert headers[0] == headers[1][1:]
+        cluster.shutdown()
+
+
+async def test_no_more_jobs_wait_than_the_site_allows(unstarted: DaemonProcess, system: Slurm) -> None:
+    """Two clusters of one user queue no more jobs than they may together; the others are told, and come in turn."""
+    with unstarted.config.open("a") as config:
+        config.write("max_queued = 3\n")
+    unstarted.start()
+    async with AsyncDaskd(unstarted.address) as daskd:
+        # nothing of a held job's starts
+        await daskd.create("sim", spec(4, job_extra_directives=["--hold"]))
+        await daskd.create("two", spec(4, job_extra_directives=["--hold"]))
+        for name in ("sim", "two"):
+            await comes_to(daskd, lambda cluster: "the site allows 3" in cluster.groups[0].message, "told", of=name)
+        until(lambda: len(system.jobs("PENDING")) == 3, "three jobs wait")
+        released = set(system.jobs("PENDING"))
+        for job in released:
+            system.ask("scontrol", "release", job)
+        until(lambda: set(system.jobs("PENDING")) - released, "others are submitted once these run", SLOW)
+        assert len(system.jobs("PENDING")) <= 3
+        for name in ("sim", "two"):
+            assert (await daskd.get(name)).groups[0].failures == 0
+            await daskd.delete(name)

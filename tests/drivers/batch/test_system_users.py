@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.daemon_process import daemon_process, until
-from tests.users.accounts import Account, accounts, in_reach
+from tests.users.accounts import Account, accounts, in_reach, limits, needs_limits
 from tests.users.conftest import Served
 
 from .lab import keys
@@ -87,7 +87,7 @@ def test_another_user_reads_no_secret(served: Served, lab: Lab, hers: dict[str, 
     """Neither what its system says of the job nor a file nor a command line shows bob a password or a key."""
     [job] = lab.jobs()
     shown = [served.bob.run(*argv, env=dict(lab.variables)).stdout for argv in lab.views(job)]
-    assert served.ann.name in shown[0]
+    assert shown[0].strip()
     for text in shown:
         assert PASSWORD not in text
         assert "PRIVATE KEY" not in text
@@ -111,3 +111,20 @@ def test_the_owner_reads_logs_and_leaves_nothing(served: Served, lab: Lab, hers:
     until(lambda: not lab.processes() and not lab.jobs(), "no job is left", 120.0)
     until(lambda: not keys(served.ann.home / ".daskd"), "no key is left")
     assert list((served.ann.home / ".daskd").rglob("output.*.log"))
+
+
+@needs_limits
+def test_whom_pam_refuses_submits_nothing(served: Served, lab: Lab) -> None:
+    """A refusal is told in PAM's words; there is no job of that user's, and the cluster is ended all the same."""
+    daskctl(served, served.bob, "create", "refused", "-n", "0", "--profile", "jobs")
+    with limits(served.bob, "- maxlogins 0"):
+        daskctl(served, served.bob, "scale", "refused", "1", "--no-wait")
+        message = until(lambda: _refusal(served), "the submission is refused")
+        assert "There were too many logins for 'daskd-bob'" in message
+        assert served.bob.name not in lab.owners().values()
+        daskctl(served, served.bob, "delete", "refused")
+
+
+def _refusal(served: Served) -> str:
+    events = daskctl(served, served.bob, "events", "refused")["events"]
+    return next((event["message"] for event in events if event["type"] == "LAUNCH_REFUSED"), "")
