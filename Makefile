@@ -13,7 +13,8 @@ UNITDIR ?= $(PREFIX)/lib/systemd
 # two processes: the suite is meant for two cores
 PARALLEL ?= -n 2 --dist worksteal
 # what Debian calls the programs of test-systems
-SYSTEMS := openssh-server iproute2 slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge
+SYSTEMS := openssh-server iproute2 slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge \
+    slurmdbd slurm-wlm-mysql-plugin mariadb-server-core mariadb-client-core
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-unit test-real test-releases test-systemd test-browser test-systems install install-program install-units verify-units lint types proto proto-check proto-baseline docs format clean
@@ -59,7 +60,7 @@ $(BROWSER_VENV)/.ready: pyproject.toml
 	@touch $@
 
 test-systems: venv ## hosts in network namespaces with real sshds, a real Slurm, a real SGE, a real HTCondor; as root
-	@PATH="$$PATH:/usr/sbin"; for program in sshd ip slurmctld slurmd sbatch munged; do command -v $$program >/dev/null || missing=1; done; \
+	@PATH="$$PATH:/usr/sbin"; for program in sshd ip slurmctld slurmd sbatch munged slurmdbd mariadbd; do command -v $$program >/dev/null || missing=1; done; \
 	    test -z "$$missing" || { apt-get update -qq && apt-get install -y -qq --no-install-recommends $(SYSTEMS); }
 	@test -x /usr/lib/gridengine/sge_qmaster -a -x /usr/lib/gridengine/sge_execd || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gridengine-master gridengine-exec gridengine-client; }
 	@command -v debootstrap >/dev/null && command -v patchelf >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends debootstrap patchelf; }

@@ -12,6 +12,9 @@ from .view import View
 
 START_TIMES = 9
 
+LOST_FOR = 60.0
+"""What a system lost with its node, and was asked to end, has ended after so long, though nobody saw it."""
+
 TOLD_WAITS = frozenset({Wait.HELD, Wait.LIMIT, Wait.HOPELESS})
 
 UNPROVED = frozenset({Record.INTENDED, Record.UNSURE, Record.ABANDONED})
@@ -90,14 +93,26 @@ def _observed(ledger: Ledger, view: View, instance: Instance, seen: Observation,
         end = End(Cause.VANISHED, words="its driver does not find it, and its scheduler hears it", certain=False)
         if instance.record in UNPROVED:
             return None
-    if not end.certain:
-        _adopt(ledger, instance)
+    if not end.certain and not _is_lost_for_good(view, instance, end, now):
+        if instance.record is not Record.ABANDONED:  # one that is given up is not found again by that
+            _adopt(ledger, instance)
         ledger.edit_instance(instance.id, state=State.UNKNOWN, words=end.words)
         return None
     if end.cause is Cause.VANISHED and instance.record in UNPROVED:
         _missing(ledger, view, instance, end, now)
         return None
     return end
+
+
+def _is_lost_for_good(view: View, instance: Instance, end: End, now: float) -> bool:
+    """Whether what may run on, on a node that its system lost, was asked to end and is out of sight for a minute.
+
+    That is all that can be done: it was fenced, or its cluster ends.
+    """
+    if end.cause is not Cause.NODE_LOST or instance.stopping is None:
+        return False
+    since = instance.stopping if instance.unknown_since is None else instance.unknown_since
+    return now - since >= LOST_FOR and not _is_heard(view, instance)
 
 
 def _alive(ledger: Ledger, instance: Instance, seen: Observation, now: float) -> None:

@@ -19,7 +19,7 @@ class _Doubt:
 
 
 class Doubts:
-    """Instances that complete listings lacked, or said no certain thing of."""
+    """Instances that complete listings lacked."""
 
     def __init__(self) -> None:
         self._of: dict[str, _Doubt] = {}

@@ -122,9 +122,11 @@ def observed(handle: Handle, row: Row, record: Mapping[str, object] | None, now:
         return dataclasses.replace(seen, report=left.report)
     # why the system ended it is the system's to say; how it ended by itself, its supervisor's
     by_itself = row.end.cause in (Cause.EXITED, Cause.SIGNAL) and left.end is not None
+    # what may have gone on where its system lost it has not, if its supervisor wrote down the end
+    certain = row.end.certain or left.end is not None
     return dataclasses.replace(
         seen,
-        end=left.end if by_itself else row.end,
+        end=left.end if by_itself else dataclasses.replace(row.end, certain=certain),
         words=left.words if by_itself else row.words,
         report=left.report,
         ended=left.ended,

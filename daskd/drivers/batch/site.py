@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -277,8 +276,7 @@ class BatchSite:
             for handle in known
         ]
         absent = {handle.id for handle in missing if element_of(handle) not in listed}
-        uncertain = {one.handle.id for one in seen if one.end is not None and not one.end.certain}
-        self._doubts.listed(absent | uncertain, begun, deep=asked or not absent)
+        self._doubts.listed(absent, begun, deep=asked or not absent)
         settled = [self._settled(one, now) for one in seen]
         strays = elements.strays(self._system.name, rows, known, self._where.state_id) if deep else ()
         await self._clear([row for row in rows if row.state is State.ENDED and (row.name, row.index) in asked_of])
@@ -304,11 +302,9 @@ class BatchSite:
         return Observation(handle, State.UNKNOWN, f"{self._system.name} does not list it")
 
     def _settled(self, seen: Observation, now: float) -> Observation:
-        """What was in doubt for long enough has ended."""
+        """What no listing had for long enough has ended."""
         if not self._doubts.is_settled(seen.handle.id, now):
             return seen
-        if seen.end is not None:
-            return dataclasses.replace(seen, end=dataclasses.replace(seen.end, certain=True))
         words = f"{self._system.name} has not listed it for a minute, and nobody remembers it"
         return Observation(seen.handle, State.ENDED, words, End(Cause.VANISHED, words=words))
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from daskd_client import AsyncDaskd, RemoteCluster
-from daskd_client.types import Cluster, Phase
+from daskd_client.types import Cluster, ClusterSpec, Phase, WorkerGroupSpec
 from tests.daemon_process import DaemonProcess
 from tests.spine.killed_daemon import eventually
 
@@ -15,6 +15,18 @@ from .lab import PARTITION
 NAME = "sim"
 SLOW = 240.0
 """For what the daemon itself waits for a minute or two with."""
+
+
+def spec(n: int, **options: Any) -> ClusterSpec:
+    """A cluster of Slurm's jobs for the bare API."""
+    group = WorkerGroupSpec(
+        n_workers=n,
+        driver="slurm",
+        nthreads=1,
+        memory_limit="300MB",
+        options={"queue": PARTITION, "walltime": "00:30:00", **options},
+    )
+    return ClusterSpec(groups=(group,))
 
 
 def create(daemon: DaemonProcess, n: int, **more: Any) -> RemoteCluster:
@@ -62,23 +74,22 @@ async def comes_to(
     return found[0]
 
 
-async def messages(daskd: AsyncDaskd, type_: str) -> list[str]:
-    """What the events of a type say."""
-    return [event.message for event in await daskd.events(NAME) if event.type == type_]
-
-
 async def told(daskd: AsyncDaskd, type_: str) -> str:
     """The messages of the events of a type, put together."""
-    return "\n".join(await messages(daskd, type_))
+    return "\n".join(event.message for event in await daskd.events(NAME) if event.type == type_)
 
 
-def until_told(daskd: AsyncDaskd, type_: str, words: str) -> Callable[[], Awaitable[bool]]:
-    """Whether an event of a type has these words."""
+async def is_told(daskd: AsyncDaskd, type_: str, words: str, timeout: float = SLOW) -> None:
+    """Until an event of a type has these words."""
 
-    async def is_told() -> bool:
+    async def looked() -> bool:
         return words in await told(daskd, type_)
 
-    return is_told
+    try:
+        await eventually(looked, f"{type_} with {words!r}", timeout)
+    except AssertionError as error:
+        events = [f"{event.type}: {event.message}" for event in await daskd.events(NAME)]
+        raise AssertionError(f"{error}: {events}") from error
 
 
 async def eventually_true(condition: Callable[[], bool], what: str, timeout: float = 90.0) -> None:

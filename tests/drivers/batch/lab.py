@@ -150,13 +150,30 @@ class Slurm:
 
     def start_node(self, i: int) -> None:
         """Begin a node's daemon, or begin it again."""
-        self.run("slurmd", "-D", "-N", f"node{i}", name=f"node{i}")
+        # steps have the folder of their node's daemon, by which they are found
+        self.run("slurmd", "-D", "-N", f"node{i}", name=f"node{i}", cwd=self.folder / "spool" / f"node{i}")
 
     def lose_node(self, i: int) -> None:
         """A node's daemon dies; what the node runs goes on, and Slurm sees neither."""
         process = self.running.pop(f"node{i}")
         process.kill()
         process.wait(60)
+
+    def cut_power(self, i: int) -> None:
+        """All that a node runs dies at one moment: nothing of it is left to tell how the rest ended."""
+        self.lose_node(i)
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+                with suppress(OSError):
+                    if self._is_of_node(pid, i):
+                        os.kill(pid, number)
+
+    def _is_of_node(self, pid: int, i: int) -> bool:
+        """Whether it is a step of a job there, or what a job runs there."""
+        if os.readlink(f"/proc/{pid}/cwd").startswith(f"{self.folder}/spool/node{i}"):
+            return True
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        return f"SLURMD_NODENAME=node{i}".encode() in variables and f"SLURM_CONF={self.conf}".encode() in variables
 
     def start_controller(self) -> None:
         """Begin the controller, or begin it again: what runs on nodes is as it was."""
@@ -178,12 +195,20 @@ class Slurm:
         finally:
             process.send_signal(signal.SIGCONT)
 
-    def run(self, program: str, *arguments: str, name: str = "", env: Mapping[str, str] | None = None) -> None:
+    def run(
+        self,
+        program: str,
+        *arguments: str,
+        name: str = "",
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> None:
         """Start one of its daemons, which dies with this process."""
         with (self.folder / "log" / f"{name or program}.out").open("ab") as log:
             self.running[name or program] = subprocess.Popen(
                 self.wrap(["setpriv", "--pdeathsig", "KILL", program, *arguments]),
                 env={**os.environ, "SLURM_CONF": str(self.conf), **(env or {})},
+                cwd=cwd or self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -13,11 +13,14 @@ from typing import Any
 
 import pytest
 
+from daskd.drivers.batch import LsfDriver, MoabDriver, OarDriver, PbsDriver, TorqueDriver
 from tests.daemon_process import DaemonProcess, daemon_process, until
 
 from . import lab as slurm_lab
 from . import sge_lab
 from .double_lab import double
+
+DOUBLED = {driver.name: driver for driver in (LsfDriver, MoabDriver, OarDriver, PbsDriver, TorqueDriver)}
 
 Wrap = Callable[[Sequence[str]], list[str]]
 """What the system's own servers are started as, such as `in_reach` where jobs of several users shall run."""
@@ -43,6 +46,11 @@ class Lab:
         Ends a job behind the daemon's back.
     processes
         Pids and command lines of what jobs run.
+    views
+        Commands that tell users of a job, whoever's it is: what they answer to others must hold no secret, and the
+        first answers something.
+    variables
+        What these need in their environment.
     """
 
     driver: str
@@ -51,6 +59,8 @@ class Lab:
     owners: Callable[[], Mapping[str, str]]
     cancel: Callable[[str], object]
     processes: Callable[[], Mapping[int, str]]
+    views: Callable[[str], list[list[str]]]
+    variables: Mapping[str, str] = field(default_factory=dict)
     walltime: str = field(default="00:30:00")
 
     def jobs(self) -> list[str]:
@@ -77,7 +87,7 @@ class Lab:
         """Nothing of anybody's is left in its queue."""
         for job in self.jobs():
             self.cancel(job)
-        until(lambda: not self.jobs() and not self.processes(), "no job is left")
+        until(lambda: not self.jobs() and not self.processes(), "no job is left", 120.0)
 
 
 def toml(value: Any) -> str:
@@ -106,6 +116,11 @@ def slurm_as_lab(system: slurm_lab.Slurm) -> Lab:
         system.owners,
         lambda job: system.ask("scancel", job, check=False),
         system.processes,
+        lambda job: [
+            ["scontrol", "show", "job", job],
+            ["scontrol", "write", "batch_script", job.partition("_")[0], "-"],
+        ],
+        {"SLURM_CONF": str(system.conf)},
     )
 
 
@@ -136,6 +151,8 @@ def sge(wrap: Wrap = list) -> Iterator[Lab]:
                 system.owners,
                 lambda job: system.ask("qdel", job, check=False),
                 system.processes,
+                lambda job: [[str(sge_lab.LIB / "qstat"), "-j", job.partition(".")[0]]],
+                variables,
             )
     except sge_lab.Unavailable as refusal:
         pytest.skip(f"there is no SGE here: {refusal}")
@@ -145,6 +162,11 @@ def sge(wrap: Wrap = list) -> Iterator[Lab]:
 def doubled(dialect: str, wrap: Wrap = list) -> Iterator[Lab]:
     """A double of a system's command lines."""
     with double(dialect, wrap) as system:
+
+        def listing(job: str) -> list[list[str]]:
+            command, *arguments = DOUBLED[dialect].system().listing(system.owners()[job])
+            return [[str(system.bin / command), *arguments]]
+
         yield Lab(
             dialect,
             {"bin": str(system.bin)},
@@ -152,6 +174,7 @@ def doubled(dialect: str, wrap: Wrap = list) -> Iterator[Lab]:
             system.owners,
             system.delete,
             system.processes,
+            listing,
         )
 
 

@@ -47,6 +47,8 @@ _CONFIGURATION = {
     "max_unheard": "00:00:30",
     "min_uid": "0",
     "min_gid": "0",
+    # a job's shell is else a login's, and reads a profile of this machine, which may wait for another's
+    "login_shells": "none",
     "reporting_params": "accounting=true reporting=false flush_time=00:00:01 accounting_flush_time=00:00:00",
     "execd_params": "PTF_MIN_PRIORITY=0,ENABLE_ADDGRP_KILL=true",
 }

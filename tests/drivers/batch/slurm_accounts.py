@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from .lab import Slurm, Unavailable, free_ports, until
@@ -41,13 +42,13 @@ def accounts(system: Slurm) -> Mapping[str, str]:
     if missing:
         raise Unavailable(f"its accounting needs {', '.join(missing)}")
     [port] = free_ports(1)
-    socket = _start_database(system)
+    database = _start_database(system)
     # slurmdbd reads it beside the slurm.conf, and takes it of mode 600 alone
     conf = system.folder / "slurmdbd.conf"
     conf.touch(mode=0o600)
     conf.write_text(_CONF.format(folder=system.folder, port=port))
-    system.run("slurmdbd", "-D", env={"MYSQL_UNIX_PORT": str(socket)})
-    until(lambda: _is_open(system), "slurmdbd answers")
+    system.run("slurmdbd", "-D", env={"MYSQL_UNIX_PORT": str(database)})
+    until(lambda: _listens(system, port), "slurmdbd listens")
     return {
         "AccountingStorageType": "accounting_storage/slurmdbd",
         "AccountingStorageHost": "127.0.0.1",
@@ -59,19 +60,20 @@ def accounts(system: Slurm) -> Mapping[str, str]:
 
 
 def _start_database(system: Slurm) -> Path:
-    data, socket = system.folder / "db", system.folder / "run" / "mariadb.sock"
+    data, path = system.folder / "db", system.folder / "run" / "mariadb.sock"
     data.mkdir()
     made = ["mariadb-install-db", "--no-defaults", "--user=root", f"--datadir={data}", "--skip-test-db"]
     subprocess.run([*made, "--auth-root-authentication-method=normal"], check=True, capture_output=True, timeout=120)
-    options = [f"--datadir={data}", f"--socket={socket}", f"--pid-file={system.folder}/run/mariadb.pid"]
+    options = [f"--datadir={data}", f"--socket={path}", f"--pid-file={system.folder}/run/mariadb.pid"]
     sizes = ["--innodb-buffer-pool-size=64M", "--innodb-lock-wait-timeout=900"]
     system.run("mariadbd", "--no-defaults", "--user=root", "--skip-networking", *options, *sizes)
-    until(socket.exists, "the database listens")
-    return socket
+    until(path.exists, "the database listens")
+    return path
 
 
-def _is_open(system: Slurm) -> bool:
+def _listens(system: Slurm, port: int) -> bool:
     log = system.folder / "log" / "slurmdbd.out"
     assert system.running["slurmdbd"].poll() is None, log.read_text()[-1000:]
-    # the file is there when it listens
-    return os.path.exists(system.folder / "run" / "slurmdbd.pid")
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+        return True
+    return False

@@ -135,6 +135,15 @@ def test_how_it_ended_is_the_supervisors_word_and_why_it_was_ended_the_systems()
     assert limit.end.cause is Cause.TIME_LIMIT
 
 
+@pytest.mark.parametrize("recorded", [True, False])
+def test_what_a_lost_node_may_run_on_has_ended_if_it_wrote_so(recorded: bool) -> None:
+    """A system that lost a node knows nothing of its processes; the end record does, where there is one."""
+    end = {"version": 1, "cause": "signal", "code": None, "signal": 15, "words": "was ended"} if recorded else None
+    lost = End(Cause.NODE_LOST, words="Slurm says NODE_FAIL", certain=False)
+    seen = elements.observed(handle(), row(0, State.ENDED, lost), {"end": end}, 0.0)
+    assert seen.end == End(Cause.NODE_LOST, words="Slurm says NODE_FAIL", certain=recorded)
+
+
 def test_roots_are_remembered_until_nothing_is_left(tmp_path: Path) -> None:
     """Who clears away learns of every folder that a cluster's jobs used, of a damaged file nothing."""
     roots = Roots(tmp_path / "slurm" / "0")

@@ -5,61 +5,20 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from distributed import Client
 
 from daskd_client import AsyncDaskd, RemoteCluster
-from daskd_client.types import Cluster, ClusterSpec, Phase, WorkerGroupSpec
+from daskd_client.types import Cluster, Phase
 from tests.daemon_process import DaemonProcess, until
 from tests.spine.killed_daemon import asked_through_death, eventually, start_armed
 
-from .clusters import SLOW, comes_to, create, eventually_true, has, told, until_told
-from .lab import CORES_OF_NODE, LIVING, PARTITION, Slurm, Unavailable, slurm
-from .labs import lab_daemon, slurm_as_lab
+from .clusters import SLOW, comes_to, create, eventually_true, has, is_told, spec, told
+from .lab import CORES_OF_NODE, LIVING, PARTITION, Slurm
 
 pytestmark = [pytest.mark.systems, pytest.mark.timeout(600)]
-
-NODES = 2
-
-
-@pytest.fixture(scope="module")
-def system() -> Iterator[Slurm]:
-    """A Slurm for all tests of this module that a process runs."""
-    try:
-        with slurm(NODES) as made:
-            yield made
-    except Unavailable as refusal:
-        pytest.skip(f"there is no Slurm here: {refusal}")
-
-
-@pytest.fixture
-def unstarted(system: Slurm) -> Iterator[DaemonProcess]:
-    """A daemon that uses it, not yet started; its jobs are gone after the test."""
-    with lab_daemon(slurm_as_lab(system)) as process:
-        yield process
-
-
-@pytest.fixture
-def daemon(unstarted: DaemonProcess) -> DaemonProcess:
-    """The same, started."""
-    unstarted.start()
-    return unstarted
-
-
-def spec(n: int, **options: Any) -> ClusterSpec:
-    """A cluster of jobs for the bare API."""
-    group = WorkerGroupSpec(
-        n_workers=n,
-        driver="slurm",
-        nthreads=1,
-        memory_limit="300MB",
-        options={"queue": PARTITION, "walltime": "00:30:00", **options},
-    )
-    return ClusterSpec(groups=(group,))
 
 
 @pytest.mark.parametrize(("point", "adopted"), [("launch.intended:2", False), ("launch.launched:2", True)])
@@ -89,7 +48,7 @@ async def test_a_job_that_somebody_cancels_is_replaced(daemon: DaemonProcess, sy
         await comes_to(daskd, has(2), "it runs")
         first = system.jobs("RUNNING")
         system.ask("scancel", first[0])
-        await eventually(until_told(daskd, "WORKER_LOST", "CANCELLED"), "its loss is told", 90)
+        await is_told(daskd, "WORKER_LOST", "CANCELLED")
         await comes_to(daskd, has(2), "there are two again")
         now = system.jobs("RUNNING")
         assert len(now) == 2
@@ -106,7 +65,7 @@ async def test_a_job_on_a_node_that_failed_is_replaced(daemon: DaemonProcess, sy
         node = system.ask("squeue", "-h", "-r", "-j", job, "-o", "%B").strip()
         system.ask("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
         try:
-            await eventually(until_told(daskd, "WORKER_LOST", "NODE_FAIL"), "its loss is told", SLOW)
+            await is_told(daskd, "WORKER_LOST", "NODE_FAIL")
             await comes_to(daskd, has(1), "another one has joined")
             assert job not in system.jobs("RUNNING")
         finally:
@@ -138,7 +97,7 @@ async def test_a_controller_that_is_away_ends_nothing(daemon: DaemonProcess, sys
 
 async def test_jobs_too_many_go_first_where_they_wait(daemon: DaemonProcess, system: Slurm) -> None:
     """Of more jobs than there is room for the waiting ones are cancelled first, and none that runs is touched."""
-    room = NODES * CORES_OF_NODE // 4
+    room = 2 * CORES_OF_NODE // 4
     async with AsyncDaskd(daemon.address) as daskd:
         await daskd.create("sim", spec(room + 3, cores=4))
 
@@ -160,7 +119,7 @@ async def test_a_held_job_is_told_and_runs_when_it_is_released(daemon: DaemonPro
     """A hold is no failure: Slurm's words are told, and what is released is used."""
     async with AsyncDaskd(daemon.address) as daskd:
         await daskd.create("sim", spec(1, job_extra_directives=["--hold"]))
-        await eventually(until_told(daskd, "INSTANCE_WAITS", "JobHeldUser"), "the hold is told", 90)
+        await is_told(daskd, "INSTANCE_WAITS", "JobHeldUser")
         [job] = system.jobs("PENDING")
         system.ask("scontrol", "release", job)
         await comes_to(daskd, has(1), "it runs")
@@ -170,7 +129,7 @@ async def test_what_can_never_run_fails_with_slurms_words(daemon: DaemonProcess,
     """A job beyond its partition's limits is given up after a minute, and a partition that is not there at once."""
     async with AsyncDaskd(daemon.address) as daskd:
         await daskd.create("sim", spec(1, walltime="10:00:00"))
-        await eventually(until_told(daskd, "START_TIMED_OUT", "PartitionTimeLimit"), "it is given up", SLOW)
+        await is_told(daskd, "START_TIMED_OUT", "PartitionTimeLimit")
         ending = await daskd.delete("sim")
         await comes_to(daskd, lambda cluster: cluster.phase is Phase.STOPPED, "it has ended", SLOW, ending.uid)
         refused = await daskd.create("other", spec(1, queue="nowhere"))
@@ -204,7 +163,7 @@ async def test_what_a_job_prints_before_its_node_is_in_the_log(daemon: DaemonPro
     """The prologue's own output explains a job that fails in it."""
     async with AsyncDaskd(daemon.address) as daskd:
         await daskd.create("sim", spec(1, shebang="#!/nonexistent/shell"))
-        await eventually(until_told(daskd, "WORKER_START_FAILED", "nonexistent/shell"), "the failure is told", 90)
+        await is_told(daskd, "WORKER_START_FAILED", "nonexistent/shell")
 
 
 async def test_no_secret_stands_in_what_others_can_read(daemon: DaemonProcess, system: Slurm) -> None:
