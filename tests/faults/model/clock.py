@@ -1,7 +1,7 @@
 """Simulated time: an event loop that leaps to what is due next, and the clock that the daemon's modules read.
 
-Nothing waits in real time but for threads: while work is under way in one of them, or a call in gRPC's, time stands still.
-So an hour of a cluster's life takes as long as its work, and goes the same way each time.
+Nothing waits in real time but for threads: while work is under way in one of them, or a call in gRPC's, time stands
+still. So an hour of a cluster's life takes as long as its work, and goes the same way each time.
 """
 
 from __future__ import annotations

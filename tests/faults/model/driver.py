@@ -218,5 +218,3 @@ class SimulatedSite:
 
     async def close(self) -> None:
         """Nothing is held."""
-
-

@@ -22,7 +22,6 @@ from daskd.daemon import Daemon, Place
 from daskd.drivers import registry
 from daskd.model import names
 from daskd.model.cluster import Role
-from daskd.model.errors import DaskdError
 from daskd.notify import Notifier
 from daskd_client import AsyncDaskd
 from daskd_client import DaskdError as ClientError
