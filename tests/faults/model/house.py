@@ -73,7 +73,7 @@ class House:
     def __init__(self, folder: Path, loop: SimulatedLoop, clock: Clock) -> None:
         self.folder = folder
         self.clock = clock
-        self.systems = Systems(clock, folder / "run" / "links")
+        self.systems = Systems(loop, clock, folder / "run" / "links")
         self.faults = {name: Faults() for name in (LOCAL, AWAY)}
         self.bugs: list[str] = []
         self._loop = loop

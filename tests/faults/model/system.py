@@ -12,7 +12,7 @@ from daskd.drivers.protocol import Batch, Member
 from daskd.model.cluster import Cause, End, Role, State
 
 from ..checker import Thing
-from .clock import Clock
+from .clock import Clock, SimulatedLoop
 from .scheduler import SimulatedScheduler
 
 START = 0.5
@@ -70,7 +70,8 @@ class Systems:
         Clusters whose keys lie there.
     """
 
-    def __init__(self, clock: Clock, links: Path) -> None:
+    def __init__(self, loop: SimulatedLoop, clock: Clock, links: Path) -> None:
+        self._loop = loop
         self.clock = clock
         self.links = links
         self.jobs: dict[str, Job] = {}
@@ -152,10 +153,10 @@ class Systems:
             self.kill(job)
 
     def _later(self, seconds: float, what: Callable[[], None]) -> None:
-        asyncio.get_running_loop().call_later(seconds, what)
+        self._loop.call_later(seconds, what)
 
     def _start_scheduler(self, job: Job, address: str) -> None:
-        task = asyncio.get_running_loop().create_task(self._serve(job, address))
+        task = self._loop.create_task(self._serve(job, address))
         self._starting.add(task)
         task.add_done_callback(self._starting.discard)
 
