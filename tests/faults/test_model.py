@@ -138,5 +138,6 @@ SimulatedLife.TestCase.settings = settings(
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(900)
 class TestSimulatedLife(SimulatedLife.TestCase):  # type: ignore[name-defined,misc]
     """A daemon over simulated systems."""

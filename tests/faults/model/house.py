@@ -137,10 +137,11 @@ class House:
 
     async def let(self, seconds: float) -> None:
         """Let time pass; a daemon that dies meanwhile of an armed point is started again at once."""
-        until = self._loop.time() + seconds
-        while (left := until - self._loop.time()) > 0:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._died.wait(), left)
+        waiting = asyncio.ensure_future(asyncio.sleep(seconds))
+        while not waiting.done():
+            dying = asyncio.ensure_future(self._died.wait())
+            await asyncio.wait({waiting, dying}, return_when=asyncio.FIRST_COMPLETED)
+            dying.cancel()
             await self._rise()
 
     async def ask(self, call: Callable[[AsyncDaskd], Awaitable[T]]) -> T:

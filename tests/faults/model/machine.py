@@ -81,14 +81,15 @@ class ClusterLife(RuleBasedStateMachine):
     ----------
     pauses
         Seconds after which it is looked whether all is at rest, and seconds for which that must hold.
-    drivers, most_workers
-        What is asked for.
+    drivers, most_workers, may_expire
+        What is asked for: groups of which drivers, how many workers, lifetimes.
     """
 
     pauses: ClassVar[tuple[float, ...]] = ()
     quiet: ClassVar[float] = 0.0
     drivers: ClassVar[tuple[str, ...]] = ("local",)
     most_workers: ClassVar[int] = 5
+    may_expire: ClassVar[bool] = True
     world: World
 
     def __init__(self) -> None:
@@ -131,11 +132,6 @@ class ClusterLife(RuleBasedStateMachine):
         made = self.ask(lambda daskd: daskd.create(name, spec, request_id=name))
         expires = made.expire_time.timestamp() if made.expire_time is not None else None
         self.clusters.append(Expected(made.uid, name, n, expires=expires))
-
-    @property
-    def may_expire(self) -> bool:
-        """Whether clusters have lifetimes."""
-        return True
 
     def change(self, which: int, call: Callable[[AsyncDaskd, str], Awaitable[Any]]) -> Expected | None:
         """A call about a cluster that may end any moment; answers with what it was about, if it still lives."""
@@ -219,20 +215,22 @@ class ClusterLife(RuleBasedStateMachine):
         self.world.heal()
         if not self.world.is_up:
             self.run(self.world.start())
+        self.wait_for_rest()
+        living, before = self.living, self.run(self.world.evidence())
+        self.run(self.world.let(self.quiet))
+        self.wait_for_rest()
+        after = self.run(self.world.evidence())
+        assert living != self.living or set(before.things) == set(after.things), "something was replaced at rest"
+
+    def wait_for_rest(self) -> None:
+        """Until all is as it must be; fails when it is not soon."""
         wrong = self.wrong_at_rest()
         for pause in self.pauses:
             if not wrong:
-                break
+                return
             self.run(self.world.let(pause))
             wrong = self.wrong_at_rest()
         assert not wrong, "\n".join(wrong)
-        before = self.run(self.world.evidence())
-        self.run(self.world.let(self.quiet))
-        wrong = self.wrong_at_rest()
-        assert not wrong, "\n".join(wrong)
-        after = self.run(self.world.evidence())
-        expiring = any(cluster.expires is not None for cluster in self.clusters)
-        assert expiring or set(before.things) == set(after.things), "something was replaced at rest"
 
     def wrong_at_rest(self) -> list[str]:
         """What is not yet as it must be."""
