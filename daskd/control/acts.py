@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+SETTING_UP = 5
+"""Times the driver's time-out: how long it may take to bring files to where a cluster runs, or to remove them."""
+
 
 class Acts:
     """The hands of one reconciler.
@@ -76,7 +79,11 @@ class Acts:
                         path.unlink(missing_ok=True)
         there = [driver for driver in used if self._of.sites.has(driver)]
         for driver in there:
-            await self._of.sites.of(driver).unstage(cluster.uid)
+            try:
+                await asyncio.wait_for(self._of.sites.of(driver).unstage(cluster.uid), self._set_up_within)
+            except (asyncio.TimeoutError, TimeoutError):
+                log.error("what an ended cluster left could not be removed in time; the next start tries again")
+                return
         reached("end.unstaged")
         if there == used:
             # else what is left is removed at a later start: the credentials tell of it
@@ -91,9 +98,12 @@ class Acts:
         batch = self._batch(cluster, group, count, address)
         if group is not None and site.capabilities.needs_address and not batch.address:
             return  # the next pass has it, or the one after
-        await self._stage(cluster, driver)
-        reached("launch.staged")
-        handles = await site.prepare(batch)
+        try:
+            handles = await asyncio.wait_for(self._prepare(cluster, driver, batch), self._set_up_within)
+        except (asyncio.TimeoutError, TimeoutError):
+            words = f"the driver {driver!r} did not answer within {self._set_up_within:g} s"
+            await self._cannot(cluster, group, words)
+            return
         now = time.time()
         intents = [
             self._intent(batch, member, handle, now) for member, handle in zip(batch.members, handles, strict=True)
@@ -111,12 +121,23 @@ class Acts:
 
     async def _cannot(self, cluster: Cluster, group: WorkerGroupSpec | None, words: str) -> None:
         """A system that can't be used now is a failure to launch like any other: told, and tried again later."""
-        assert group is not None  # without the scheduler's own driver there is no reconciler
         ledger = Ledger(cluster, tuple(self._of.instances.values()))
-        ledger.tell("LAUNCH_REFUSED", words, driver=group.driver)
-        failures.count_failure(ledger, group.name, words, time.time())
-        failures.give_up_if_hopeless(ledger, group.name, bound=self._of.settings.max_launch_failures)
+        ledger.tell("LAUNCH_REFUSED", words, driver=group.driver if group else HOME)
+        if group is None:
+            failures.scheduler_refused(ledger, self._of.settings, words, lasting=False, now=time.time())
+        else:
+            failures.count_failure(ledger, group.name, words, time.time())
+            failures.give_up_if_hopeless(ledger, group.name, bound=self._of.settings.max_launch_failures)
         await self._of.settle(cluster, ledger)
+
+    @property
+    def _set_up_within(self) -> float:
+        return SETTING_UP * self._of.settings.driver_timeout
+
+    async def _prepare(self, cluster: Cluster, driver: str, batch: Batch) -> list[Handle]:
+        await self._stage(cluster, driver)
+        reached("launch.staged")
+        return await self._of.sites.of(driver).prepare(batch)
 
     async def _stage(self, cluster: Cluster, driver: str) -> None:
         if driver in self._staged:

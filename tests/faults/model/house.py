@@ -133,7 +133,9 @@ class House:
     async def reload(self) -> None:
         """SIGHUP."""
         if self._daemon is not None:
-            await self._daemon.reload()
+            with contextlib.suppress(KilledError):
+                await self._daemon.reload()
+            await self._rise()
 
     async def let(self, seconds: float) -> None:
         """Let time pass; a daemon that dies meanwhile of an armed point is started again at once."""
