@@ -47,8 +47,8 @@ class RealLife(ClusterLife):
 
 
 RealLife.TestCase.settings = settings(
-    max_examples=int(os.environ.get("DASKD_FAULTS_REAL_EXAMPLES", "3")),
-    stateful_step_count=int(os.environ.get("DASKD_FAULTS_REAL_STEPS", "12")),
+    max_examples=int(os.environ.get("DASKD_FAULTS_REAL_EXAMPLES", "2")),
+    stateful_step_count=int(os.environ.get("DASKD_FAULTS_REAL_STEPS", "10")),
     deadline=None,
     print_blob=True,
     # a smaller example takes as long as a whole test for each try
