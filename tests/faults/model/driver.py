@@ -47,6 +47,8 @@ class Faults:
     ----------
     delay
         Seconds that each call takes.
+    hangs
+        The name of a call that never answers.
     fails_before, fails_after
         Launches raise before, or after, they took place.
     refuses
@@ -58,6 +60,7 @@ class Faults:
     """
 
     delay: float = 0.0
+    hangs: str = ""
     fails_before: bool = False
     fails_after: bool = False
     refuses: bool = False
@@ -126,9 +129,11 @@ class SimulatedSite:
             start_s=0.5,
         )
 
-    async def _begin(self) -> None:
+    async def _begin(self, call: str) -> None:
         if self._is_dead():
             raise asyncio.CancelledError
+        if self._faults.hangs == call:
+            await asyncio.Event().wait()
         if self._faults.delay:
             await asyncio.sleep(self._faults.delay)
 
@@ -138,16 +143,17 @@ class SimulatedSite:
 
     async def stage(self, payload: Payload) -> None:
         """Remember that there are keys."""
-        await self._begin()
+        await self._begin("stage")
         self._systems.staged.add((self._name, payload.cluster))
 
     async def prepare(self, batch: Batch) -> list[Handle]:
         """The id is all that finding an instance takes."""
+        await self._begin("prepare")
         return [Handle(self._name, 1, member.id, member.id, {"cluster": batch.cluster}) for member in batch.members]
 
     async def launch(self, batch: Batch, handles: Sequence[Handle]) -> list[Outcome]:
         """Launch, unless a fault is in the way."""
-        await self._begin()
+        await self._begin("launch")
         if self._faults.refuses:
             return [Outcome(handle, Result.REFUSED, "there is no room", full=True) for handle in handles]
         if self._faults.fails_before:
@@ -161,7 +167,7 @@ class SimulatedSite:
     async def observe(self, known: Sequence[Handle], deep: bool = False) -> Snapshot:
         """List, as far as faults let it."""
         begun = self._systems.clock.time()
-        await self._begin()
+        await self._begin("observe")
         if self._faults.lists == "error":
             raise TroubleError("it can't be listed")
         if self._faults.lists == "part":
@@ -187,7 +193,7 @@ class SimulatedSite:
 
     async def terminate(self, handles: Sequence[Handle], force: bool = False) -> list[Outcome]:
         """Ask for the end, unless a fault is in the way."""
-        await self._begin()
+        await self._begin("terminate")
         if self._faults.ends == "error":
             raise TroubleError("it can't be asked to end anything")
         if self._faults.ends == "no":
@@ -210,7 +216,7 @@ class SimulatedSite:
 
     async def unstage(self, cluster: str) -> None:
         """Its keys are gone."""
-        await self._begin()
+        await self._begin("unstage")
         self._systems.staged.discard((self._name, cluster))
 
     async def forget(self, cluster: str) -> None:
