@@ -99,7 +99,12 @@ class Acts:
         if group is not None and site.capabilities.needs_address and not batch.address:
             return  # the next pass has it, or the one after
         try:
-            handles = await asyncio.wait_for(self._prepare(cluster, driver, batch), self._set_up_within)
+            await asyncio.wait_for(self._stage(cluster, driver), self._set_up_within)
+            reached("launch.staged")
+            batch = self._fitting(batch)
+            if not batch.members:
+                return  # another cluster has taken the room since it was planned
+            handles = await asyncio.wait_for(site.prepare(batch), self._set_up_within)
         except (asyncio.TimeoutError, TimeoutError):
             words = f"the driver {driver!r} did not answer within {self._set_up_within:g} s"
             await self._cannot(cluster, group, words)
@@ -108,7 +113,7 @@ class Acts:
         intents = [
             self._intent(batch, member, handle, now) for member, handle in zip(batch.members, handles, strict=True)
         ]
-        ordinals = cluster.next_ordinal + (count if group else 0)
+        ordinals = cluster.next_ordinal + (len(batch.members) if group else 0)
         await self._of.commit(
             lambda current: dataclasses.replace(current, next_ordinal=max(current.next_ordinal, ordinals)),
             instances=intents,
@@ -133,11 +138,6 @@ class Acts:
     @property
     def _set_up_within(self) -> float:
         return SETTING_UP * self._of.settings.driver_timeout
-
-    async def _prepare(self, cluster: Cluster, driver: str, batch: Batch) -> list[Handle]:
-        await self._stage(cluster, driver)
-        reached("launch.staged")
-        return await self._of.sites.of(driver).prepare(batch)
 
     async def _stage(self, cluster: Cluster, driver: str) -> None:
         if driver in self._staged:
@@ -170,7 +170,21 @@ class Acts:
             address=address if group is None or cluster.scheduler.instance == scheduler else "",
             runtime=self._of.settings.runtime(cluster.spec),
             dashboard_prefix=cluster.dashboard_prefix,
+            beside=self._beside(cluster, group.driver if group else HOME),
         )
+
+    def _beside(self, cluster: Cluster, driver: str) -> tuple[tuple[int, int], ...]:
+        """Workers and the memory limit of one, 0 for none, of each node of a driver that has not ended."""
+        found = []
+        for instance in self._of.instances.values():
+            group = cluster.spec.group(instance.group) if instance.role is Role.NODE else None
+            if group is not None and group.driver == driver:
+                found.append((len(instance.workers), 0 if group.memory_limit == "auto" else group.memory_limit))
+        return tuple(found)
+
+    def _fitting(self, batch: Batch) -> Batch:
+        room = self._of.room(batch.group) if batch.group is not None else None
+        return batch if room is None else dataclasses.replace(batch, members=batch.members[: room.more])
 
     def _intent(self, batch: Batch, member: Member, handle: Handle, now: float) -> Instance:
         return Instance(
