@@ -99,16 +99,13 @@ class Acts:
         if group is not None and site.capabilities.needs_address and not batch.address:
             return  # the next pass has it, or the one after
         try:
-            await asyncio.wait_for(self._stage(cluster, driver), self._set_up_within)
-            reached("launch.staged")
-            batch = self._fitting(batch)
-            if not batch.members:
-                return  # another cluster has taken the room since it was planned
-            handles = await asyncio.wait_for(site.prepare(batch), self._set_up_within)
+            batch, handles = await asyncio.wait_for(self._prepare(cluster, driver, batch), self._set_up_within)
         except (asyncio.TimeoutError, TimeoutError):
             words = f"the driver {driver!r} did not answer within {self._set_up_within:g} s"
             await self._cannot(cluster, group, words)
             return
+        if not handles:
+            return  # another cluster has taken the room since it was planned
         now = time.time()
         intents = [
             self._intent(batch, member, handle, now) for member, handle in zip(batch.members, handles, strict=True)
@@ -138,6 +135,13 @@ class Acts:
     @property
     def _set_up_within(self) -> float:
         return SETTING_UP * self._of.settings.driver_timeout
+
+    async def _prepare(self, cluster: Cluster, driver: str, batch: Batch) -> tuple[Batch, list[Handle]]:
+        await self._stage(cluster, driver)
+        reached("launch.staged")
+        # without a pause between the two: `prepare` takes the room
+        batch = self._fitting(batch)
+        return batch, await self._of.sites.of(driver).prepare(batch) if batch.members else []
 
     async def _stage(self, cluster: Cluster, driver: str) -> None:
         if driver in self._staged:

@@ -28,7 +28,7 @@ PLACES = ("control/acts.py", "control/reconciler.py", "api/changing.py", "api/re
 """Where the daemon takes such steps one after another."""
 
 REACHED_BY_CALLER = {
-    ("_stage", "stage"): "launch.staged, in _launch",
+    ("_stage", "stage"): "launch.staged, in _prepare",
     ("_submit", "launch"): "launch.launched, in _launch",
     ("_record", "commit"): "launch.recorded, in _launch",
     ("_refused", "settle"): "launch.recorded, in _launch",

@@ -25,7 +25,7 @@ from daskd.drivers.protocol import (
 from daskd.model.cluster import Cause, End, Handle, State
 from daskd.model.errors import Problem
 from daskd.model.identity import Identity
-from daskd.model.spec import WorkerGroupSpec
+from daskd.model.spec import ClusterSpec, WorkerGroupSpec
 
 from .system import Systems
 
@@ -102,6 +102,9 @@ class SimulatedDriver:
         """Workers have the memory that they ask for."""
         return group.model_copy(update={"memory_limit": 1 << 30}) if group.memory_limit == "auto" else group
 
+    def preview(self, spec: ClusterSpec, group: WorkerGroupSpec, who: Identity, surroundings: Surroundings) -> None:
+        """There is nothing to show."""
+
     def upgrade(self, handle: Handle) -> Handle:
         """There is one version."""
         return handle
@@ -150,6 +153,9 @@ class SimulatedSite:
         """The id is all that finding an instance takes."""
         await self._begin("prepare")
         return [Handle(self._name, 1, member.id, member.id, {"cluster": batch.cluster}) for member in batch.members]
+
+    def room(self, group: WorkerGroupSpec, waiting: int) -> None:
+        """As much as anybody wants."""
 
     async def launch(self, batch: Batch, handles: Sequence[Handle]) -> list[Outcome]:
         """Launch, unless a fault is in the way."""
