@@ -43,6 +43,7 @@ class Job:
     end: End | None = None
     hub: SimulatedScheduler | None = None
     left: set[str] = field(default_factory=set)
+    is_restarting: bool = False
 
     @property
     def alive(self) -> bool:
@@ -139,6 +140,9 @@ class Systems:
         """The workers of a node die, and the node starts them again."""
         if (hub := self._hub_of(job)) is not None and job.state is State.RUNNING and not job.left:
             hub.leave(job.id)
+            if job.is_restarting:
+                return
+            job.is_restarting = True
             self._later(1.0, lambda: self._back(job, hub))
 
     def set_load(self, cluster: str, tasks: int) -> None:
@@ -197,6 +201,7 @@ class Systems:
             self._later(DEATH_TIMEOUT, lambda: self._miss(job))
 
     def _back(self, job: Job, hub: SimulatedScheduler) -> None:
+        job.is_restarting = False
         if job.alive and self._hub_of(job) is hub:
             hub.join(job.id, job.workers)
 
