@@ -17,7 +17,7 @@ SYSTEMS := openssh-server iproute2 slurmctld slurmd slurm-client slurm-wlm-basic
     slurmdbd slurm-wlm-mysql-plugin mariadb-server-core mariadb-client-core
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-unit test-real test-releases test-systemd test-browser test-systems install install-program install-units verify-units lint types proto proto-check proto-baseline docs format clean
+.PHONY: help venv demo test test-unit test-real test-releases test-systemd test-browser test-systems test-faults install install-program install-units verify-units lint types proto proto-check proto-baseline docs format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,10 +38,10 @@ demo: venv ## the main job, end to end, on this machine
 test: lint types proto-check test-unit test-real ## everything that .ci/run runs, but the older releases of distributed
 
 test-unit: venv ## what needs no daemon
-	$(PYTEST) $(PARALLEL) -m "not real and not systemd and not browser and not systems" tests
+	$(PYTEST) $(PARALLEL) -m "not real and not systemd and not browser and not systems and not faults" tests
 
 test-real: venv ## real daemons, clusters, clients; processes killed for real
-	$(PYTEST) $(PARALLEL) -m "real and not systemd and not browser and not systems" tests
+	$(PYTEST) $(PARALLEL) -m "real and not systemd and not browser and not systems and not faults" tests
 
 test-releases: venv ## the client and the runtime on the oldest, a middle, and the newest releases; the wheel
 	$(BIN)/python -m tests.releases
@@ -68,6 +68,9 @@ test-systems: venv ## hosts in network namespaces with real sshds, a real Slurm,
 	$(PYTEST) $(PARALLEL) -m systems -k "not condor" tests
 	@# jobs of other users run this interpreter
 	$(BIN)/python -m tests.users.accounts $(PYTEST) $(PARALLEL) -m systems -k condor tests/drivers
+
+test-faults: venv ## the daemon and its clusters under random faults, in simulated time and for real
+	$(PYTEST) $(PARALLEL) -m faults tests
 
 install: install-program install-units ## as root: the daemon in $(PREFIX)/lib/daskd, its commands, systemd's files
 	@echo "installed. Next: systemctl daemon-reload && systemctl enable --now daskd"

@@ -16,6 +16,7 @@ from .model.errors import InvalidConfig
 POINTS = (
     "create.recorded",
     "desired.recorded",
+    "adapt.recorded",
     "launch.staged",
     "launch.intended",
     "launch.launched",
@@ -28,6 +29,9 @@ POINTS = (
     "terminate.asked",
     "end.recorded",
     "end.unstaged",
+    "migration.step",
+    "reload.read",
+    "reload.applied",
 )
 """Every point there is."""
 

@@ -26,6 +26,7 @@ from .control.cluster_sites import HOME
 from .control.controller import Controller
 from .control.retention import Keep
 from .control.settings import Settings
+from .crashpoints import reached
 from .drivers.protocol import Driver, Site, Surroundings
 from .drivers.registry import installed, settings_of
 from .measures import MEASURES
@@ -298,6 +299,7 @@ class Daemon:
             log.error("the configuration is wrong; the old one stays in force", error=error.words)
             self._notifier.ready("the configuration is wrong, and the old one stays in force: see the log")
             return
+        reached("reload.read")
         for key in kept_until_restart(self._config, config):
             log.warning("this setting takes effect when the daemon is restarted", key=key)
         self._config = config
@@ -306,6 +308,7 @@ class Daemon:
             self._services.config = config
         if self._controller is not None:
             self._controller.configure(settings(config), keep(config))
+        reached("reload.applied")
         log.info("the configuration was read again", file=str(config.file or "none; defaults"))
         self._notifier.ready(self._serving())
 

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+SETTING_UP = 5
+"""Times the driver's time-out: how long it may take to bring files to where a cluster runs, or to remove them."""
+
 
 class Acts:
     """The hands of one reconciler.
@@ -84,7 +87,11 @@ class Acts:
                         path.unlink(missing_ok=True)
         there = [driver for driver in used if self._of.sites.has(driver)]
         for driver in there:
-            await self._of.sites.of(driver).unstage(cluster.uid)
+            try:
+                await asyncio.wait_for(self._of.sites.of(driver).unstage(cluster.uid), self._set_up_within)
+            except (asyncio.TimeoutError, TimeoutError):
+                log.error("what an ended cluster left could not be removed in time; the next start tries again")
+                return
         reached("end.unstaged")
         if there == used:
             # else what is left is removed at a later start: the credentials tell of it
@@ -100,12 +107,14 @@ class Acts:
         needs_address = site.capabilities.needs_address or cluster.spec.scheduler.is_placed
         if group is not None and needs_address and not batch.address:
             return  # the next pass has it, or the one after
-        await self._stage(cluster, driver)
-        reached("launch.staged")
-        batch = self._fitting(batch)
-        if not batch.members:
+        try:
+            batch, handles = await asyncio.wait_for(self._prepare(cluster, driver, batch), self._set_up_within)
+        except (asyncio.TimeoutError, TimeoutError):
+            words = f"the driver {driver!r} did not answer within {self._set_up_within:g} s"
+            await self._cannot(cluster, group, words)
+            return
+        if not handles:
             return  # another cluster has taken the room since it was planned
-        handles = await site.prepare(batch)
         now = time.time()
         intents = [
             self._intent(batch, member, handle, now) for member, handle in zip(batch.members, handles, strict=True)
@@ -127,11 +136,21 @@ class Acts:
         ledger.tell("LAUNCH_REFUSED", words, driver=group.driver if group else scheduler_driver(cluster))
         if group is None:
             failures.scheduler_refused(ledger, self._of.settings, words, lasting=False, now=time.time())
-            await self._of.settle(cluster, ledger)
-            return
-        failures.count_failure(ledger, group.name, words, time.time())
-        failures.give_up_if_hopeless(ledger, group.name, bound=self._of.settings.max_launch_failures)
+        else:
+            failures.count_failure(ledger, group.name, words, time.time())
+            failures.give_up_if_hopeless(ledger, group.name, bound=self._of.settings.max_launch_failures)
         await self._of.settle(cluster, ledger)
+
+    @property
+    def _set_up_within(self) -> float:
+        return SETTING_UP * self._of.settings.driver_timeout
+
+    async def _prepare(self, cluster: Cluster, driver: str, batch: Batch) -> tuple[Batch, list[Handle]]:
+        await self._stage(cluster, driver)
+        reached("launch.staged")
+        # without a pause between the two: `prepare` takes the room
+        batch = self._fitting(batch)
+        return batch, await self._of.sites.of(driver).prepare(batch) if batch.members else []
 
     async def _stage(self, cluster: Cluster, driver: str) -> None:
         if driver in self._staged:

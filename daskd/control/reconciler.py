@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import structlog
 
+from daskd.crashpoints import reached
 from daskd.drivers.protocol import Room
 from daskd.measures import MEASURES
 from daskd.model import adaptive
@@ -157,6 +158,8 @@ class Reconciler:
         else:
             self._look(ledger, view, now)
         cluster = await self.settle(cluster, ledger)
+        if any(event.type == "ADAPTED_TO" for event in ledger.events):
+            reached("adapt.recorded")
         if cluster.ended is not None:
             await self._acts.clean_up(cluster)
             return True, 0.0

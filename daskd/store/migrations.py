@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from daskd.crashpoints import reached
 from daskd.model.errors import StateUnusable
 
 from .transaction import transaction
@@ -119,3 +120,4 @@ def migrate(db: sqlite3.Connection, path: Path) -> None:
             for statement in statements:
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {number}")
+        reached("migration.step")

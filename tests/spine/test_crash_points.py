@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -16,7 +17,7 @@ from distributed import Client, Future
 
 from daskd.crashpoints import POINTS
 from daskd_client import AsyncDaskd, RemoteCluster
-from daskd_client.types import Cluster, ClusterSpec, Phase, WorkerGroupSpec
+from daskd_client.types import AdaptivePolicy, Cluster, ClusterSpec, Phase, WorkerGroupSpec
 
 from ..daemon_process import DaemonProcess, daemon_process
 from .killed_daemon import (
@@ -28,6 +29,7 @@ from .killed_daemon import (
     running_of,
     start_armed,
     supervised,
+    wait_for_death,
 )
 
 pytestmark = pytest.mark.real
@@ -37,6 +39,7 @@ CREATE = ("create.recorded", *(f"launch.{step}" for step in ("staged", "intended
 SCALE_UP = ("desired.recorded", "launch.staged", "launch.intended", "launch.launched", "launch.recorded")
 SCALE_DOWN = ("desired.recorded", "retire.intended", "retire.asked", "terminate.intended", "terminate.asked")
 CANCEL = ("cancel.fenced",)
+SCALES = (*SCALE_UP, *SCALE_DOWN, *CANCEL)
 DELETE = (
     "desired.recorded",
     "terminate.intended",
@@ -47,6 +50,9 @@ DELETE = (
     "end.unstaged",
 )
 PLACED = ("scheduler.claimed",)  # by a driver, in tests/drivers/batch/test_slurm_scheduler.py
+ADAPT = ("desired.recorded", "adapt.recorded")
+RELOAD = ("reload.read", "reload.applied")
+MIGRATION = ("migration.step",)  # tests/store/test_migration_death.py
 TASKS = 24
 
 
@@ -57,7 +63,8 @@ def spec(n: int, python: str = "") -> ClusterSpec:
 
 def test_every_point_is_tried() -> None:
     """No crash point is without a test of an act that reaches it."""
-    tried = {point.partition(":")[0] for point in (*CREATE, *SCALE_UP, *SCALE_DOWN, *CANCEL, *DELETE, *PLACED)}
+    acts = (*CREATE, *SCALES, *DELETE, *ADAPT, *RELOAD, *MIGRATION, *PLACED)
+    tried = {point.partition(":")[0] for point in acts}
     assert tried == set(POINTS)
 
 
@@ -203,6 +210,39 @@ async def test_a_cancelled_launch_survives(lab: Lab, point: str) -> None:
         finally:
             lab.hold.unlink()
         assert [worker.instance for worker in await daskd.workers(lab.cluster)] == [before.instance]
+
+
+@pytest.mark.parametrize("point", ADAPT)
+async def test_an_adapt_survives(lab: Lab, point: str) -> None:
+    """A daemon that dies while a policy makes a group larger has made it so when it is back, once; no task fails."""
+    async with AsyncDaskd(lab.daemon.address) as daskd:
+        await daskd.scale(lab.cluster, 1)
+        await eventually(lambda: converged(daskd, lab.cluster, 1), "it is as it was")
+        futures = lab.compute()
+        await asyncio.to_thread(lab.daemon.kill)
+        await asyncio.to_thread(start_armed, lab.daemon, point)
+        policy = AdaptivePolicy(minimum=2, maximum=2)
+        await asked_through_death(lab.daemon, lambda: daskd.adapt(lab.cluster, policy))
+        await eventually(lambda: converged(daskd, lab.cluster, 2), "it has as many as the policy wants")
+        await check_launched_once(lab.daemon, daskd, lab.cluster, 2)
+        await lab.check(futures)
+
+
+@pytest.mark.parametrize("point", RELOAD)
+async def test_a_reload_survives(lab: Lab, point: str) -> None:
+    """A daemon that dies while it reads its configuration again touches nothing, and the next one goes by the file."""
+    async with AsyncDaskd(lab.daemon.address) as daskd:
+        await daskd.scale(lab.cluster, 1)
+        await eventually(lambda: converged(daskd, lab.cluster, 1), "it is as it was")
+        before = running_of(lab.daemon, lab.cluster)
+        await asyncio.to_thread(lab.daemon.kill)
+        await asyncio.to_thread(start_armed, lab.daemon, point)
+        assert lab.daemon.process is not None
+        lab.daemon.process.send_signal(signal.SIGHUP)
+        await asyncio.to_thread(wait_for_death, lab.daemon)
+        await asyncio.to_thread(lab.daemon.start)
+        await eventually(lambda: converged(daskd, lab.cluster, 1), "it is as it was")
+        assert running_of(lab.daemon, lab.cluster) == before
 
 
 @pytest.mark.parametrize("point", DELETE)
