@@ -193,6 +193,20 @@ class Keeper:
         )
         return held
 
+    def hold_again(self, client: str) -> None:
+        """Have a holder for ``client``, which the scheduler's predecessor lost or was lost by, if there is none."""
+        if client not in self._lost:
+            deadline = time.monotonic() + self.bounds.seconds
+            lost = LostClient(client, time.time(), deadline, ClientState(HOLDER_PREFIX + client))
+            self._lost[client] = lost
+            self.scheduler.clients[lost.holder.client_key] = lost.holder
+            self._changes += 1
+
+    def lost_with_scheduler(self, client: str, keys: list[Key]) -> None:
+        """Note keys that ``client`` wanted and that did not outlive their scheduler."""
+        self.hold_again(client)
+        self._note_loss(self._lost[client], keys, "their scheduler ended, and what they were made of is gone")
+
     # -- out of the keeper ---------------------------------------------------------------------
 
     def give_back(self, client: str) -> int:
@@ -242,7 +256,7 @@ class Keeper:
             if ts is None or not ts.who_wants:
                 continue
             for lost in [x for x in self._lost.values() if x.holder in ts.who_wants]:
-                self._let_go(lost, ts)
+                self._let_go(lost, ts, client)
                 lost.taken[client] += 1
 
     def discard(self, client: str | None = None) -> dict[str, int]:
@@ -314,7 +328,8 @@ class Keeper:
             for ts in list(lost.holder.wants_what):
                 ts.who_wants.add(cs)
                 cs.wants_what.add(ts)
-                self._let_go(lost, ts)
+                self.scheduler.note_wanted(client, [ts.key])
+                self._let_go(lost, ts, client)
                 lost.taken[client] += 1
                 keys[ts.key] = None
             self._tell(lost)
@@ -323,8 +338,10 @@ class Keeper:
             self.scheduler.report_on_key(key, client=client)
         return list(keys)
 
-    def _let_go(self, lost: LostClient, ts: TaskState) -> None:
-        """Take the holder off a task that somebody else wants."""
+    def _let_go(self, lost: LostClient, ts: TaskState, taker: str) -> None:
+        """Take the holder off a task that somebody else wants, or the lost client itself, which is back."""
+        if taker != lost.client:
+            self.scheduler.note_released(lost.holder.client_key, [ts.key])
         lost.holder.wants_what.discard(ts)
         ts.who_wants.discard(lost.holder)
         self._changes += 1

@@ -19,7 +19,7 @@ from .exits import Ended, ExitCode
 from .keeper import HeldBounds
 from .link import serve_link
 from .report import Report, replace_file, write_report
-from .scheduler_hub import Hub
+from .scheduler_hub import Hub, Journaled
 from .sockets import listening, received
 from .spec import SchedulerSpec, TLSFiles
 from .state import address_of, http_address
@@ -125,6 +125,7 @@ def build(spec: SchedulerSpec, directory: Path, dashboard_fd: int | None) -> Hub
         },
         held=HeldBounds(spec.held_seconds, spec.held_memory_share),
         on_terminate=lambda peer: note_goodbye(directory, peer),
+        journaled=Journaled(Path(spec.journal.directory), spec.journal.max_bytes) if spec.journal else None,
         security=security_of(spec.tls),
         **scheduler_arguments(spec, dashboard_fd),
         **spec.options,
@@ -153,6 +154,7 @@ async def start(spec: SchedulerSpec, directory: Path, dashboard_fd: int | None =
     if spec.contact_host is not None:
         scheme = hub.scheduler.address.partition("://")[0]
         hub.scheduler.contact_address = f"{scheme}://{_bracketed(spec.contact_host)}:{hub.scheduler.port}"
+    hub.resume()
     return hub
 
 
@@ -196,6 +198,8 @@ async def serve(spec: SchedulerSpec, directory: Path, started: Callable[[Hub], N
     report(directory, Report(spec.instance, "running", address_of(scheduler), http_address(scheduler)))
     orphan = asyncio.create_task(watch_orphan(hub, spec.orphan_timeout))
     await scheduler.finished()
+    if hub.recorder is not None:
+        hub.recorder.close(asked=True)
     orphan.cancel()
     for server in servers:
         server.stop()

@@ -35,6 +35,14 @@ class Listen:
 
 
 @dataclass(frozen=True)
+class JournalSpec:
+    """The directory of a scheduler's journal, and the size in bytes at which it is given up."""
+
+    directory: str
+    max_bytes: int
+
+
+@dataclass(frozen=True)
 class SchedulerSpec:
     """What a scheduler's process is told.
 
@@ -42,7 +50,7 @@ class SchedulerSpec:
     socket's descriptor, None where there is no link. With `dashboard_prefix`, the path below which the
     daemon serves the dashboard, the sockets of link and dashboard come over `sockets_fd` instead. `contact_host` is
     where others reach it that listens on all addresses; None: the one of the default route. `options` are more keyword
-    arguments of its class.
+    arguments of its class. `journal`: None, if its work ends with it.
     """
 
     cluster: str
@@ -62,6 +70,7 @@ class SchedulerSpec:
     sockets_fd: int | None = None
     contact_host: str | None = None
     dashboard_prefix: str | None = None
+    journal: JournalSpec | None = None
 
     @property
     def has_pages(self) -> bool:
@@ -238,7 +247,7 @@ def _parse_scheduler(reader: _Reader, where: str) -> SchedulerSpec:
     sockets_fd, prefix = reader.maybe_whole("sockets_fd"), reader.maybe_text("dashboard_prefix")
     if (sockets_fd is None) != (prefix is None) or (dashboard and prefix):
         raise SpecError(f"{where}: 'sockets_fd' and 'dashboard_prefix' go together, and without 'dashboard'")
-    held = reader.within("held")
+    held, journal = reader.within("held"), reader.maybe_within("journal")
     return SchedulerSpec(
         cluster=reader.text("cluster"),
         cluster_name=reader.text("cluster_name"),
@@ -257,6 +266,7 @@ def _parse_scheduler(reader: _Reader, where: str) -> SchedulerSpec:
         options=reader.maybe_values("options"),
         sockets_fd=sockets_fd,
         dashboard_prefix=prefix,
+        journal=JournalSpec(journal.text("directory"), journal.whole("max_bytes")) if journal else None,
     )
 
 
