@@ -252,6 +252,8 @@ class JournaledScheduler(Scheduler):
             self.recorder.noted(WORKER, str(ws.name), True)
         if can_outlive and self.recorder is not None:
             self._told[ws.address] = (-1, 0)
+        elif can_outlive:
+            self.worker_send(ws.address, {"op": STAMP, "run": "", "stamp": (0, 0)})
         self.resumption.worker_came(ws, told)
         if not self.resumption.holds_data_of(ws.address):
             self.tell_stamp(ws.address)

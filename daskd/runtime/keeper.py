@@ -90,6 +90,7 @@ class Keeper:
         self._journal = journal
         self._lost: dict[str, LostClient] = {}  # the client lost first comes first
         self._losses: deque[dict[str, Any]] = deque(maxlen=_LOST_KEPT)
+        self._given_back: dict[str, list[Key]] = {}  # by client: not recovered by it yet
         self._counted: tuple[tuple[int, int], float, dict[str, int]] | None = None
         self._changes = 0
 
@@ -213,7 +214,13 @@ class Keeper:
         """Let ``client``, which has come back under its own id, want its held keys itself."""
         if client not in self._lost or client not in self.scheduler.clients:
             return 0
-        return len(self._hand_to(client, [self._lost[client]]))
+        keys = self._hand_to(client, [self._lost[client]])
+        self._given_back[client] = keys
+        return len(keys)
+
+    def forget_client(self, client: str) -> None:
+        """A client is gone: what was given back to it needs no recovery by it."""
+        self._given_back.pop(client, None)
 
     def recover(self, client: str, lost: Collection[str] | None = None) -> list[Key]:
         """Hand held keys to a connected client, in one step that nothing can come between.
@@ -228,7 +235,8 @@ class Keeper:
         Returns
         -------
         list
-            The keys, each once, which ``client`` now wants. What it is told of their states may
+            The keys, each once, which ``client`` now wants, those too that it was given back when it returned: its
+            own futures of them are cancelled. What it is told of their states may
             reach it before this list does; announcing each key again makes the scheduler repeat it.
 
         Raises
@@ -241,7 +249,13 @@ class Keeper:
         if isinstance(lost, str):
             raise ValueError("lost must be a list of client ids, or None for all")
         chosen = [one for one in self.clients if lost is None or one.client in lost]
-        return self._hand_to(client, chosen)
+        keys = dict.fromkeys(self._hand_to(client, chosen))
+        if lost is None or client in lost:
+            wanted = self.scheduler.clients[client].wants_what
+            for key in self._given_back.pop(client, ()):
+                if self.scheduler.tasks.get(key) in wanted:
+                    keys[key] = None
+        return list(keys)
 
     def desired(self, keys: Iterable[Key], client: str) -> None:
         """``client`` has come to want ``keys``: what of them is held needs no holder any more.

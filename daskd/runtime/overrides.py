@@ -113,6 +113,7 @@ class HubScheduler(JournaledScheduler):
             await super().add_client(comm, client=client, versions=versions)
         finally:
             del self._connections[client]
+            self.keeper.forget_client(client)
             self._leaving.discard(client)
             self._gone.discard(client)
             ended.set()

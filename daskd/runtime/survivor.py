@@ -116,8 +116,7 @@ class Line:
         self.is_told_to_end = True
         if self._heir is not None:
             await self._heir.close(*args, **kwargs)
-        else:
-            self.ended.cancel()
+        self.ended.cancel()  # it may be looking for a scheduler still
         await asyncio.wait([self.ended])
 
 
@@ -195,6 +194,8 @@ class Surviving:
         await super().finished()  # type: ignore[misc]
         if self._is_front and self._line is not None:
             await asyncio.wait([self._line.ended])
+            if not self._line.ended.cancelled() and (error := self._line.ended.exception()):
+                logger.error("No worker can go on in this process", exc_info=error)
 
 
 class SurvivingWorker(Surviving, Worker):

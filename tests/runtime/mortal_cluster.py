@@ -123,8 +123,23 @@ class MortalCluster:
         """Start both, and wait for the workers."""
         self.start_scheduler()
         self.start_node(**changes)
-        with self.client() as client:
-            client.wait_for_workers(self.n_workers, timeout=PATIENCE)
+        log = self.directory / "n-1" / "log"
+        wait_for(lambda: log.read_text().count("worker-started") == self.n_workers, "the workers have started")
+
+    def settle(self, *clients: Client) -> None:
+        """Wait until what clients have sent has come, and is in the journal."""
+
+        def flush(timeout: float, dask_scheduler: Any) -> bool:
+            return bool(dask_scheduler.recorder._writer.flush(timeout))
+
+        for client in clients:
+
+            def has_come(client: Client = client) -> bool:
+                states = client.sync(client.scheduler.get_task_status, keys=list(client.futures))
+                return None not in states.values()
+
+            wait_for(has_come, "the scheduler knows all that was submitted")
+        assert self.on_scheduler(flush, PATIENCE)
 
     def kill(self, *clients: Client) -> None:
         """Kill the scheduler, and clients with it: those do not connect again."""
