@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gated
 import pytest
-from distributed import Variable, wait
+from distributed import Variable
 from gated import counted, inc
 from mortal_cluster import MortalCluster, mortal_cluster, recovered, wait_for
 
@@ -188,7 +188,7 @@ def test_what_can_not_come_back_is_named(tmp_path: Path) -> None:
     with mortal_cluster(tmp_path) as cluster:
         client = cluster.client()
         actor = client.submit(gated.Counter, actor=True, key="the-counter")
-        wait([actor])
+        wait_for(lambda: actor.status == "finished", "it is there")
         kept = client.submit(inc, 1, key="kept")
         kept.result()
         cluster.settle()
