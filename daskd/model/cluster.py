@@ -177,6 +177,8 @@ class Scheduler:
         Unix seconds of the times it was started again after dying unasked.
     heard
         When the link last answered, unix seconds.
+    resumable, unresumable
+        Whether the cluster's work would survive its death, as it said; why not, in words.
     """
 
     instance: str = ""
@@ -188,6 +190,8 @@ class Scheduler:
     versions: dict[str, str] = field(default_factory=dict)
     restarts: tuple[float, ...] = ()
     heard: float | None = None
+    resumable: bool = False
+    unresumable: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ _submission: ContextVar[Submission | None] = ContextVar("daskd_submission", defa
 class Journaling(SchedulerPlugin):
     """Tells the scheduler of a graph at the moment when it is there, and of workers that come and go.
 
-    A plugin's ``update_graph`` is called once the graph's tasks are made and before any of them is sent to a worker, and
+    A plugin's ``update_graph`` is called once the graph's tasks are made and before any of them is sent to a worker,
     its ``add_worker`` before a worker is given a task.
     """
 
@@ -218,9 +218,7 @@ class JournaledScheduler(Scheduler):
         if cs.client_key != self._keeps:
             self.note_released(cs.client_key, keys)
 
-    def update_data(
-        self, *, who_has: dict[Key, list[str]], nbytes: dict[Key, int], client: str | None = None
-    ) -> None:
+    def update_data(self, *, who_has: dict[Key, list[str]], nbytes: dict[Key, int], client: str | None = None) -> None:
         """Note data that no task makes, and let those who hold it know that it counts from now on."""
         if (records := self._records) is not None:
             records.scattered({key: nbytes.get(key, -1) for key in who_has})

@@ -8,7 +8,7 @@ from functools import partial
 
 import click
 
-from daskd_client.types import ClusterSpec, IdleAction, WorkerGroupSpec
+from daskd_client.types import ClusterSpec, IdleAction, SchedulerLossAction, WorkerGroupSpec
 
 from .. import waiting
 from ..framing import Example, command, wait_options
@@ -29,6 +29,7 @@ class CreateOptions(GroupOptions):
     env: tuple[tuple[str, str], ...]
     idle_timeout: float | None
     on_idle: str | None
+    on_scheduler_loss: str | None
     max_lifetime: float | None
     dry_run: bool
     no_wait: bool
@@ -64,6 +65,11 @@ class CreateOptions(GroupOptions):
     "--on-idle",
     type=click.Choice(("delete", "scale-to-zero")),
     help="End the idle cluster, or let its workers go and keep the scheduler.",
+)
+@click.option(
+    "--on-scheduler-loss",
+    type=click.Choice(("resume", "restart", "fail")),
+    help="When its scheduler ends unasked: go on with its work, begin empty, or end the cluster.",
 )
 @click.option("--max-lifetime", type=Duration(), help="End the cluster after so long, whatever it computes.")
 @click.option("--dry-run", is_flag=True, help="Do every check, make nothing, and show what would be made.")
@@ -105,6 +111,7 @@ def spec_of(options: CreateOptions) -> ClusterSpec:
         environment=dict(options.env),
         idle_timeout=_length(options.idle_timeout),
         on_idle=IdleAction[(options.on_idle or "unspecified").replace("-", "_").upper()],
+        on_scheduler_loss=SchedulerLossAction[(options.on_scheduler_loss or "unspecified").upper()],
         max_lifetime=_length(options.max_lifetime),
     )
 

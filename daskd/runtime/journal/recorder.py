@@ -109,8 +109,7 @@ class Recorder:
         self._base = self._writer.size
         if aside:
             self._tell_aside([contents.graphs[stamp] for stamp in aside])
-        left = Contents(contents.header, (*contents.records, *more), contents.end, contents.trouble, contents.damaged)
-        return left
+        return Contents(contents.header, (*contents.records, *more), contents.end, contents.trouble, contents.damaged)
 
     def _tell_aside(self, graphs: list[Graph]) -> None:
         words = f"the scheduler ended so often that the last {len(graphs)} graphs are set aside: {named(graphs)}"

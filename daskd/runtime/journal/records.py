@@ -119,8 +119,7 @@ class Frames:
 Record = Header | Started | Ended | Graph | Wanted | Released | Scattered | Noted | Aside
 
 _KINDS: dict[bytes, type] = {
-    kind.__name__.encode(): kind
-    for kind in (Header, Started, Ended, Graph, Wanted, Released, Scattered, Noted, Aside)
+    kind.__name__.encode(): kind for kind in (Header, Started, Ended, Graph, Wanted, Released, Scattered, Noted, Aside)
 }
 
 
