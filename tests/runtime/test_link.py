@@ -298,6 +298,7 @@ def spec(**fields: Any) -> dict[str, Any]:
         "dashboard_prefix": None,
         "preload": [],
         "options": {},
+        "journal": None,
         **fields,
     }
 
