@@ -58,11 +58,15 @@ $(BROWSER_VENV)/.ready: pyproject.toml
 	$(BROWSER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]'
 	@touch $@
 
-test-systems: venv ## hosts in network namespaces with real sshds, a real Slurm, a real SGE; as root
+test-systems: venv ## hosts in network namespaces with real sshds, a real Slurm, a real SGE, a real HTCondor; as root
 	@PATH="$$PATH:/usr/sbin"; for program in sshd ip slurmctld slurmd sbatch munged; do command -v $$program >/dev/null || missing=1; done; \
 	    test -z "$$missing" || { apt-get update -qq && apt-get install -y -qq --no-install-recommends $(SYSTEMS); }
 	@test -x /usr/lib/gridengine/sge_qmaster -a -x /usr/lib/gridengine/sge_execd || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gridengine-master gridengine-exec gridengine-client; }
-	$(PYTEST) $(PARALLEL) -m systems tests
+	@command -v debootstrap >/dev/null && command -v patchelf >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends debootstrap patchelf; }
+	@test -d build/condor/bin || { echo "installing HTCondor in build/condor"; $(BIN)/python -m tests.drivers.batch.condor_root >build/condor.log 2>&1 || { tail -n 20 build/condor.log >&2; exit 1; }; }
+	$(PYTEST) $(PARALLEL) -m systems -k "not condor" tests
+	@# jobs of other users run this interpreter
+	$(BIN)/python -m tests.users.accounts $(PYTEST) $(PARALLEL) -m systems -k condor tests/drivers
 
 install: install-program install-units ## as root: the daemon in $(PREFIX)/lib/daskd, its commands, systemd's files
 	@echo "installed. Next: systemctl daemon-reload && systemctl enable --now daskd"
@@ -75,7 +79,7 @@ install-program: ## the daemon and its commands alone
 
 install-units: ## systemd's files and the example configuration alone; DESTDIR, PREFIX, BINDIR, UNITDIR, SYSCONFDIR
 	install -d $(DESTDIR)$(UNITDIR)/system $(DESTDIR)$(UNITDIR)/user $(DESTDIR)$(DOCDIR) $(DESTDIR)$(SYSCONFDIR)/daskd
-	install -d $(DESTDIR)$(dir $(UNITDIR))sysusers.d $(DESTDIR)$(dir $(UNITDIR))tmpfiles.d
+	install -d $(DESTDIR)$(dir $(UNITDIR))sysusers.d $(DESTDIR)$(dir $(UNITDIR))tmpfiles.d $(DESTDIR)$(SYSCONFDIR)/pam.d
 	sed -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@DOCDIR@|$(DOCDIR)|g' systemd/daskd.service.in > $(DESTDIR)$(UNITDIR)/system/daskd.service
 	sed -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@DOCDIR@|$(DOCDIR)|g' systemd/user/daskd.service.in > $(DESTDIR)$(UNITDIR)/user/daskd.service
 	chmod 644 $(DESTDIR)$(UNITDIR)/system/daskd.service $(DESTDIR)$(UNITDIR)/user/daskd.service
@@ -84,6 +88,7 @@ install-units: ## systemd's files and the example configuration alone; DESTDIR, 
 	install -m 644 systemd/tmpfiles.d/daskd.conf $(DESTDIR)$(dir $(UNITDIR))tmpfiles.d/
 	install -m 644 docs/administration.md docs/configuration.md systemd/daskd.toml.example $(DESTDIR)$(DOCDIR)/
 	install -m 644 systemd/daskd.toml.example $(DESTDIR)$(SYSCONFDIR)/daskd/
+	test -e $(DESTDIR)$(SYSCONFDIR)/pam.d/daskd || install -m 644 systemd/pam.d/daskd $(DESTDIR)$(SYSCONFDIR)/pam.d/
 	test -e $(DESTDIR)$(SYSCONFDIR)/daskd/daskd.toml || install -m 644 systemd/daskd.toml.example $(DESTDIR)$(SYSCONFDIR)/daskd/daskd.toml
 
 verify-units: venv ## systemd-analyze has nothing to say against the units

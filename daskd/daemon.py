@@ -115,7 +115,7 @@ def _serves_others(listen: Sequence[str]) -> bool:
     return os.geteuid() == 0 or any(not address.startswith("unix:") for address in listen)
 
 
-def _shown(driver: Driver) -> DriverInfo:
+def _shown(driver: Driver, surroundings: Surroundings) -> DriverInfo:
     return DriverInfo(
         name=driver.name,
         description=driver.description,
@@ -125,6 +125,7 @@ def _shown(driver: Driver) -> DriverInfo:
         validate=driver.validate,
         complete=driver.complete,
         elsewhere=driver.elsewhere,
+        preview=lambda spec, group, who: driver.preview(spec, group, who, surroundings),
     )
 
 
@@ -251,21 +252,23 @@ class Daemon:
         units = self._config.daemon.units == "auto" and is_unit(os.environ, os.getpid())
         where = self._where
 
+        def around(name: str) -> Surroundings:
+            return Surroundings(store.state_id, where.state_dir, where.runtime_dir, units, set_to[name])
+
         async def open_site(name: str, uid: int) -> Site:
             driver = drivers.get(name)
             if driver is None:
                 why = found.broken.get(name, "it is not installed")
                 raise NotAllowed(f"the driver {name!r} can't be used here: {why}", facts={"driver": name})
-            surroundings = Surroundings(store.state_id, where.state_dir, where.runtime_dir, units, set_to[name])
             # the name service may be slow, and the loop is not to wait for it
-            return await driver.open(await asyncio.to_thread(identity_of, uid), surroundings)
+            return await driver.open(await asyncio.to_thread(identity_of, uid), around(name))
 
         return Controller(
             store=store,
             open_site=open_site,
             daemon_uid=os.geteuid(),
             drivers={
-                **{name: _shown(each) for name, each in drivers.items()},
+                **{name: _shown(each, around(name)) for name, each in drivers.items()},
                 **{name: _broken(name, words) for name, words in found.broken.items()},
             },
             vault=Vault(self._where.state_dir / "credentials"),

@@ -18,7 +18,7 @@ from .adaptive import RemoteAdaptive
 from .attached import AttachedCluster
 from .creation import CreateOrAttach, Find
 from .defaults import choice, seconds, setting
-from .errors import DeadlineExceeded, InvalidArgument
+from .errors import DeadlineExceeded, GroupNotFound, InvalidArgument
 from .explanation import Explanation
 from .held import take_over
 from .logs import collect_logs
@@ -413,6 +413,25 @@ class RemoteCluster(AttachedCluster):
     async def _explain(self) -> Explanation:
         await self._started()
         return await self._view.daskd.explain(self.uid)
+
+    def job_script(self, group: str | None = None) -> Any:
+        """The script that a batch system gets for workers of a group (by default the first), without what is secret.
+
+        Empty for workers that are no jobs.
+
+        Raises
+        ------
+        GroupNotFound
+            There is none of that name.
+        """
+        return self.sync(self._job_script, group or "")
+
+    async def _job_script(self, group: str) -> str:
+        await self._started()
+        for each in await self._view.daskd.job_scripts(self.uid):
+            if group in ("", each.name):
+                return each.script
+        raise GroupNotFound(f"Cluster {self.name!r} has no worker group {group!r}.", facts={"group": group})
 
     def get_logs(self, cluster: bool = True, scheduler: bool = True, workers: bool | Iterable[str] = True) -> Any:
         """The logs of the cluster, also of what crashed or never started.

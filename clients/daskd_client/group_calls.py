@@ -8,6 +8,7 @@ from daskd_api.v1 import cluster_pb2
 
 from .calls import Caller
 from .fields import fill
+from .preview import GroupPreview, Preview
 from .translate import from_message
 from .types import Applied, Cluster, ClusterSpec, WorkerGroupSpec
 
@@ -89,3 +90,26 @@ class GroupCalls:
         request = cluster_pb2.ApplyClusterRequest(name=name, validate_only=validate_only)
         fill("spec", spec, request.spec)
         return from_message(await self._caller.call(self._clusters.ApplyCluster, request), Applied)
+
+    async def preview(self, name: str = "", spec: ClusterSpec | None = None) -> Preview:
+        """What `create` would record and submit. Does every check of it, makes nothing.
+
+        Parameters
+        ----------
+        name, spec
+            As for `create`.
+
+        Raises
+        ------
+        InvalidSpec, ClusterExists, LimitExceeded
+            As `create` does.
+        """
+        request = cluster_pb2.CreateClusterRequest(name=name, validate_only=True)
+        fill("spec", spec or ClusterSpec(), request.spec)
+        return from_message(await self._caller.call(self._clusters.CreateCluster, request), Preview)
+
+    async def job_scripts(self, name: str) -> list[GroupPreview]:
+        """What is submitted for the groups of a cluster that there is, one a group; nothing secret is in it."""
+        request = cluster_pb2.PreviewClusterRequest(name=name)
+        answer = await self._caller.call(self._clusters.PreviewCluster, request)
+        return [from_message(item, GroupPreview) for item in answer.previews]

@@ -17,7 +17,7 @@ from google.protobuf import duration_pb2, json_format, struct_pb2, timestamp_pb2
 from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.message import Message
 
-from . import explanation, types
+from . import explanation, preview, types
 
 T = TypeVar("T")
 
@@ -27,12 +27,13 @@ DATACLASSES: dict[str, type[Any]] = {
     "DiscardHeldWorkResponse": types.Discarded,
     "GetConnectionResponse": types.Connection,
     "CreateDashboardLinkResponse": types.DashboardLink,
+    "CreateClusterResponse": preview.Preview,
     "CreateTokenResponse": types.CreatedToken,
     "ExplainClusterResponse": explanation.Explanation,
     "GetDaemonInfoResponse": types.DaemonInfo,
     **{
         cls.__name__: cls
-        for module in (types, explanation)
+        for module in (types, explanation, preview)
         for cls in vars(module).values()
         if dataclasses.is_dataclass(cls) and isinstance(cls, type) and cls.__module__ == module.__name__
     },

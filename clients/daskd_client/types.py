@@ -332,6 +332,7 @@ class Worker:
     end_time: datetime | None = None
     exit: ExitStatus | None = None
     message: str = ""
+    expected_end_time: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from .explain import explain_cluster
 from .groups import add_group, remove_group
 from .history import from_caller
 from .policy import read_policy, read_size
+from .preview import preview_cluster, previews_of
 from .recording import record_cluster
 from .services import Services
 from .sharing import read_grant, read_subject
@@ -47,8 +48,11 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
 
     async def CreateCluster(self, request: pb.CreateClusterRequest, context: _Context) -> pb.CreateClusterResponse:
         """Records a cluster and returns; it is started afterwards."""
-        cluster = await record_cluster(self._services, current_caller(), request)
-        return pb.CreateClusterResponse(cluster=_shown(cluster))
+        caller = current_caller()
+        cluster = await record_cluster(self._services, caller, request)
+        drivers = self._services.control.drivers
+        previews = previews_of(cluster.spec, drivers, caller.identity) if request.validate_only else ()
+        return pb.CreateClusterResponse(cluster=_shown(cluster), previews=previews)
 
     async def GetCluster(self, request: pb.GetClusterRequest, context: _Context) -> pb.GetClusterResponse:
         """One cluster."""
@@ -107,6 +111,10 @@ class ClusterServicer(cluster_pb2_grpc.ClusterServiceServicer):
     async def ExplainCluster(self, request: pb.ExplainClusterRequest, context: _Context) -> pb.ExplainClusterResponse:
         """Why it is as it is."""
         return await explain_cluster(self._services, current_caller(), await self._resolve(request.name))
+
+    async def PreviewCluster(self, request: pb.PreviewClusterRequest, context: _Context) -> pb.PreviewClusterResponse:
+        """What is submitted for it."""
+        return await preview_cluster(self._services, await self._resolve(request.name))
 
     async def DeleteCluster(self, request: pb.DeleteClusterRequest, context: _Context) -> pb.DeleteClusterResponse:
         """Asks for the cluster's end. A repeat is harmless."""

@@ -347,6 +347,7 @@ def worker_message(worker: WorkerView) -> pb.Worker:
         end_time=timestamp(worker.ended),
         exit=_exit_message(worker.end),
         message=worker.message,
+        expected_end_time=timestamp(worker.expected_end),
     )
 
 

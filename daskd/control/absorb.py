@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from daskd.drivers.protocol import Observation, Wait
-from daskd.model.cluster import Cause, End, Held, Instance, Record, Role, State
+from daskd.model.cluster import Cause, End, Group, Held, Instance, Record, Role, State
 
-from . import clock, failures, phase, rotation, unseen
+from . import clock, failures, phase, queueing, rotation, unseen
 from .ledger import Ledger
 from .link import FactEvent, HubState, HubWorker
 from .view import View
@@ -265,8 +265,16 @@ def _count(ledger: Ledger, view: View, now: float) -> None:
         ledger.edit_group(group.name, pending=pending, running=running, ending=ending)
         if group.failures and failures.is_overcome(ledger, view, group.name, nodes, now):
             ledger.edit_group(group.name, failures=0, retry_at=None, message="")
-        elif group.message and not group.failures and pending == 0:
-            ledger.edit_group(group.name, message="")
+        elif not group.failures:
+            _tell_held_back(ledger, view, group, nodes, is_settled=pending == 0)
+
+
+def _tell_held_back(ledger: Ledger, view: View, group: Group, nodes: list[Instance], *, is_settled: bool) -> None:
+    """The message of a group that nothing is wrong with: who waits for room, else none once all are there."""
+    spec = ledger.cluster.spec.group(group.name)
+    words = queueing.held_back(group, spec, nodes, view.rooms.get(group.name)) if spec is not None else ""
+    if words or (group.message and (is_settled or queueing.is_told(group.message))):
+        ledger.edit_group(group.name, message=words)
 
 
 def _drop_removed(ledger: Ledger) -> None:

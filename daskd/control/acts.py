@@ -93,12 +93,15 @@ class Acts:
             return  # the next pass has it, or the one after
         await self._stage(cluster, driver)
         reached("launch.staged")
+        batch = self._fitting(batch)
+        if not batch.members:
+            return  # another cluster has taken the room since it was planned
         handles = await site.prepare(batch)
         now = time.time()
         intents = [
             self._intent(batch, member, handle, now) for member, handle in zip(batch.members, handles, strict=True)
         ]
-        ordinals = cluster.next_ordinal + (count if group else 0)
+        ordinals = cluster.next_ordinal + (len(batch.members) if group else 0)
         await self._of.commit(
             lambda current: dataclasses.replace(current, next_ordinal=max(current.next_ordinal, ordinals)),
             instances=intents,
@@ -149,7 +152,21 @@ class Acts:
             address=address if group is None or cluster.scheduler.instance == scheduler else "",
             runtime=self._of.settings.runtime(cluster.spec),
             dashboard_prefix=cluster.dashboard_prefix,
+            beside=self._beside(cluster, group.driver if group else HOME),
         )
+
+    def _beside(self, cluster: Cluster, driver: str) -> tuple[tuple[int, int], ...]:
+        """Workers and the memory limit of one, 0 for none, of each node of a driver that has not ended."""
+        found = []
+        for instance in self._of.instances.values():
+            group = cluster.spec.group(instance.group) if instance.role is Role.NODE else None
+            if group is not None and group.driver == driver:
+                found.append((len(instance.workers), 0 if group.memory_limit == "auto" else group.memory_limit))
+        return tuple(found)
+
+    def _fitting(self, batch: Batch) -> Batch:
+        room = self._of.room(batch.group) if batch.group is not None else None
+        return batch if room is None else dataclasses.replace(batch, members=batch.members[: room.more])
 
     def _intent(self, batch: Batch, member: Member, handle: Handle, now: float) -> Instance:
         return Instance(

@@ -10,6 +10,7 @@ from daskd.model.event import Event
 from daskd.model.views import GroupExplanation, WaitingView, WorkerState
 
 from .adaptive.reasons import seconds
+from .queueing import held_back
 from .view import View
 from .workers import INSTANCE_STATES
 
@@ -62,6 +63,9 @@ def _reasons(
         if status.desired:
             yield "its workers are launched once the scheduler is up"
         return
+    spec = view.cluster.spec.group(status.name)
+    if spec is not None and (words := held_back(status, spec, nodes, view.rooms.get(status.name))):
+        yield words
     yield from _rotating(nodes, now)
     yield from _staying(view, nodes)
 

@@ -191,8 +191,10 @@ def _group(view: View, spec: WorkerGroupSpec, chosen: Chosen, now: float) -> Ite
     # whose time is nearly over is as good as gone: what is launched in its place is no surplus
     lasting = [node for node in active if node.rotating is None]
     if len(lasting) < need:
-        if group.retry_at is None or now >= group.retry_at:
-            yield LaunchNodes(spec.name, need - len(lasting))
+        room = view.rooms.get(spec.name)
+        count = need - len(lasting) if room is None else min(need - len(lasting), room.more)
+        if count and (group.retry_at is None or now >= group.retry_at):
+            yield LaunchNodes(spec.name, count)
         return
     rest = [node for node in lasting if node.id not in overdue and node.record is not Record.ABANDONED]
     # while the scheduler is not heard, nobody knows who holds what: a node with data would pass for one that waits

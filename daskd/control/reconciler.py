@@ -11,14 +11,16 @@ from contextlib import suppress
 
 import structlog
 
+from daskd.drivers.protocol import Room
 from daskd.measures import MEASURES
 from daskd.model import adaptive
 from daskd.model.cluster import Cluster, Instance, Record, Role, State
 from daskd.model.errors import DaskdError
 from daskd.model.event import NewEvent
+from daskd.model.spec import WorkerGroupSpec
 from daskd.store import Store
 
-from . import lifetime, policy
+from . import lifetime, policy, queueing
 from .absorb import absorb
 from .acts import Acts
 from .cluster_sites import ClusterSites, drivers_of
@@ -199,6 +201,7 @@ class Reconciler:
             forced=self.forced,
             asked=self.asked,
             snapshot=self.hub.snapshot if self.hub is not None else None,
+            rooms=self._rooms(cluster),
         )
 
     def _after(self, view: View, cluster: Cluster) -> View:
@@ -222,7 +225,18 @@ class Reconciler:
             forced=self.forced,
             asked=self.asked,
             snapshot=self.hub.snapshot if self.hub is not None else None,
+            rooms=self._rooms(cluster),
         )
+
+    def _rooms(self, cluster: Cluster) -> dict[str, Room]:
+        rooms = {group.name: self.room(group) for group in cluster.spec.groups}
+        return {name: room for name, room in rooms.items() if room is not None}
+
+    def room(self, group: WorkerGroupSpec) -> Room | None:
+        """How many more instances of a group may wait for their start now; None: as many as are wanted."""
+        if not self.sites.has(group.driver):
+            return None
+        return self.sites.of(group.driver).room(group, queueing.waiting(self.instances.values(), group.name))
 
     def _adapts(self, cluster: Cluster) -> bool:
         if not cluster.adaptive_groups:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from daskd.drivers.protocol import Observation
+from daskd.drivers.protocol import Observation, Room
 from daskd.model.adaptive import Snapshot
 from daskd.model.cluster import Cluster, Instance, Role
 
@@ -74,6 +74,8 @@ class View:
         When a retirement was last refused, an end last forced, a retirement last asked for, by instance id.
     snapshot
         The scheduler's facts, where they are asked for.
+    rooms
+        How many more instances may wait for their start, by group; one that is not here has no bound.
     """
 
     cluster: Cluster
@@ -87,6 +89,7 @@ class View:
     forced: Mapping[str, float] = field(default_factory=dict)
     asked: Mapping[str, float] = field(default_factory=dict)
     snapshot: Snapshot | None = None
+    rooms: Mapping[str, Room] = field(default_factory=dict)
 
     def listing(self, instance: Instance) -> Listing:
         """The last listing of the instance's driver."""

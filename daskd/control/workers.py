@@ -74,6 +74,7 @@ def _view(cluster: Cluster, instance: Instance, name: str, worker: HubWorker | N
         ended=instance.ended,
         end=instance.end,
         message=instance.words,
+        expected_end=None if instance.state is State.ENDED else instance.expected_end,
     )
 
 

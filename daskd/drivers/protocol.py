@@ -18,6 +18,7 @@ from daskd.model.cluster import End, Handle, Role, State
 from daskd.model.errors import Problem
 from daskd.model.identity import Identity
 from daskd.model.spec import ClusterSpec, WorkerGroupSpec
+from daskd.model.views import Preview
 
 
 class Result(str, enum.Enum):
@@ -130,6 +131,9 @@ class Batch:
         Times and bounds that the runtime is told.
     dashboard_prefix
         The path below which the daemon serves the dashboard, from a unix socket that it bound; empty: it does not.
+    beside
+        Of each node of the cluster that the same driver launched and that has not ended: how many workers, and the
+        memory limit of one in bytes, 0 for none.
     """
 
     cluster: str
@@ -142,6 +146,7 @@ class Batch:
     address: str
     runtime: RuntimeSettings
     dashboard_prefix: str = ""
+    beside: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +185,14 @@ class Outcome:
     words: str = ""
     lasting: bool = False
     full: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many more instances a site would have wait for their start, and in words what allows no more."""
+
+    more: int
+    words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +272,8 @@ class Surroundings:
         What runs on this machine is to have systemd units of its own, for the daemon is one itself.
     settings
         The administrator's `[drivers.NAME]`, an instance of `Driver.settings`; None: all defaults.
+    grace
+        Seconds that a node is given to end in.
     """
 
     state_id: str
@@ -266,6 +281,7 @@ class Surroundings:
     runtime_dir: Path
     units: bool = False
     settings: BaseModel | None = None
+    grace: float = 10.0
 
 
 class Site(Protocol):
@@ -283,6 +299,10 @@ class Site(Protocol):
 
     async def stage(self, payload: Payload) -> None:
         """Put what a cluster's instances need where they find it. A repeat does nothing."""
+
+    def room(self, group: WorkerGroupSpec, waiting: int) -> Room | None:
+        """How many more instances of a group may be launched now, `waiting` being launched that do not run yet; None:
+        as many as are asked for. `prepare` takes the room. Asks the system nothing."""
 
     async def prepare(self, batch: Batch) -> list[Handle]:
         """Decide all that it takes to find or end each member later. Changes nothing; the core commits the handles."""
@@ -342,6 +362,11 @@ class Driver(Protocol):
 
     def upgrade(self, handle: Handle) -> Handle:
         """A handle written by an older release, as this one writes it. Pure."""
+
+    def preview(
+        self, spec: ClusterSpec, group: WorkerGroupSpec, who: Identity, surroundings: Surroundings
+    ) -> Preview | None:
+        """What launching a group would be, for people to read, nothing secret in it; None: nothing to show. Pure."""
 
     async def open(self, who: Identity, surroundings: Surroundings) -> Site:
         """The system as that identity uses it. Starts nothing there."""

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from .cluster import End
 from .errors import Problem
 from .identity import Identity
-from .spec import WorkerGroupSpec
+from .spec import ClusterSpec, WorkerGroupSpec
 
 
 class WorkerState(str, enum.Enum):
@@ -47,6 +47,8 @@ class WorkerView:
         Unix seconds.
     message
         Why it waits, what hinders it.
+    expected_end
+        When its system will end it, unix seconds; None: not that is known.
     """
 
     name: str
@@ -69,6 +71,7 @@ class WorkerView:
     ended: float | None = None
     end: End | None = None
     message: str = ""
+    expected_end: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +196,25 @@ class Connection:
 
 
 @dataclass(frozen=True, slots=True)
+class Preview:
+    """What a driver would do to launch a group, for people to read; nothing secret is in it.
+
+    Attributes
+    ----------
+    command
+        The command that submits, as a shell takes it.
+    submissions
+        How often it would be run at first, for as many instances as there shall be.
+    script
+        What it submits.
+    """
+
+    command: str
+    submissions: int
+    script: str
+
+
+@dataclass(frozen=True, slots=True)
 class DriverInfo:
     """A driver as the API shows it and asks it.
 
@@ -208,6 +230,8 @@ class DriverInfo:
         The group with what it leaves to the system decided.
     elsewhere
         Whether its instances may run on other machines than the daemon's.
+    preview
+        What it would do for a group of a spec; None: it has nothing to show.
     """
 
     name: str
@@ -218,3 +242,4 @@ class DriverInfo:
     validate: Callable[[WorkerGroupSpec, Identity], list[Problem]]
     complete: Callable[[WorkerGroupSpec], WorkerGroupSpec]
     elsewhere: bool = False
+    preview: Callable[[ClusterSpec, WorkerGroupSpec, Identity], Preview | None] = lambda _spec, _group, _who: None

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 
-from daskd.drivers.local.files import ClusterFiles
-from daskd.drivers.local.units import Bounds, Units, bounds_of, running, slice_of
+from daskd.drivers.local.units import Bounds, Units, bounds_of, slice_of
 from daskd.notify import is_unit
 
 GIB = 1 << 30
@@ -27,23 +23,6 @@ PROGRAMS = {name: f"/usr/bin/{name}" for name in ("systemd-run", "systemctl", "b
 def test_bounds_follow_the_workers_limits(workers: list[tuple[int, int]], bounds: Bounds) -> None:
     """A quarter more than the workers' limits, and room for what Dask sets none to; one without a limit lifts all."""
     assert bounds_of(workers) == bounds
-
-
-def test_only_nodes_that_have_not_ended_count(tmp_path: Path) -> None:
-    """A scheduler, what ended, and what can't be read use nothing of the bound."""
-    specs = {
-        "a": {"role": "node", "workers": [{}, {}], "memory_limit": GIB},
-        "b": {"role": "node", "workers": [{}], "memory_limit": GIB},
-        "c": {"role": "scheduler"},
-        "d": {"role": "node", "workers": "all", "memory_limit": None},
-    }
-    for name, spec in specs.items():
-        folder = tmp_path / "instances" / name
-        folder.mkdir(parents=True)
-        (folder / "spec.json").write_text(json.dumps(spec))
-    (tmp_path / "instances" / "b" / "end.json").write_text("{}")
-    (tmp_path / "instances" / "e").mkdir()
-    assert running(ClusterFiles(tmp_path)) == [(2, GIB)]
 
 
 def test_each_process_has_a_scope_below_its_clusters_slice() -> None:

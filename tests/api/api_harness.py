@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from daskd.config import Config
 from daskd.model.cluster import Cluster
 from daskd.model.errors import NotAllowed, Problem, WorkerNotFound
 from daskd.model.identity import Identity
-from daskd.model.spec import WorkerGroupSpec
+from daskd.model.spec import ClusterSpec, WorkerGroupSpec
 from daskd.model.views import (
     Connection,
     DriverInfo,
@@ -34,6 +34,7 @@ from daskd.model.views import (
     GroupExplanation,
     HeldWorkView,
     LogLine,
+    Preview,
     WaitingView,
     WorkerState,
     WorkerView,
@@ -66,6 +67,10 @@ def _queue_problems(group: WorkerGroupSpec, who: Identity) -> list[Problem]:
     return []
 
 
+def _queue_preview(spec: ClusterSpec, group: WorkerGroupSpec, who: Identity) -> Preview:
+    return Preview(f"submit --user={who.name}", 2, f"#!/bin/sh\n# {group.options.get('queue')}\n")
+
+
 def _driver(name: str, options: type[BaseModel], validate: Any, complete: Any, words: str = "") -> DriverInfo:
     return DriverInfo(name, f"The {name}", options, not words, words, validate, complete)
 
@@ -80,7 +85,7 @@ def _as_it_is(group: WorkerGroupSpec) -> WorkerGroupSpec:
 
 DRIVERS = {
     "local": _driver("local", NoOptions, _no_problems, _as_it_is),
-    "queue": _driver("queue", QueueOptions, _queue_problems, _as_it_is),
+    "queue": replace(_driver("queue", QueueOptions, _queue_problems, _as_it_is), preview=_queue_preview),
     "sized": _driver("sized", NoOptions, _no_problems, lambda group: group.model_copy(update={"memory_limit": 5})),
     "away": _driver("away", NoOptions, _no_problems, _as_it_is, "its program is missing: install it"),
 }
@@ -110,7 +115,8 @@ class RecordingControl:
         self.started_in.append(structlog.contextvars.get_contextvars())
 
     async def workers(self, cluster: Cluster, include_ended: bool) -> list[WorkerView]:
-        views = [WorkerView("w-0", "default", "i0", "local", WorkerState.RUNNING, nthreads=2, resources={"GPU": 1.0})]
+        running = WorkerView("w-0", "default", "i0", "local", WorkerState.RUNNING, nthreads=2, resources={"GPU": 1.0})
+        views = [replace(running, expected_end=4e9)]
         return [*views, WorkerView("w-1", "other", "i1", "local", WorkerState.ENDED)] if include_ended else views
 
     async def explain(self, cluster: Cluster) -> Explanation:

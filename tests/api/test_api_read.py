@@ -152,6 +152,9 @@ async def test_workers_are_shown(api):
     assert await shown() == ["w-0"]
     assert await shown(include_ended=True) == ["w-0", "w-1"]
     assert await shown(include_ended=True, group="other") == ["w-1"]
+    both = await api.clusters.ListWorkers(pb.ListWorkersRequest(name="etl", include_ended=True), metadata=api.auth)
+    assert both.workers[0].expected_end_time.seconds == 4_000_000_000
+    assert not both.workers[1].HasField("expected_end_time")
     told = await refused(api.clusters.ListWorkers(pb.ListWorkersRequest(name="etl", group="othr"), metadata=api.auth))
     assert told.reason == "GROUP_NOT_FOUND"
 

@@ -13,8 +13,9 @@ from functools import partial
 import pytest
 import yaml
 
-from daskctl.render import amounts, clusters, events, logs, lost, moments, offers, workers
+from daskctl.render import amounts, clusters, events, logs, lost, moments, offers, previews, workers
 from daskctl.render.printer import Format, Printer
+from daskd_client.preview import GroupPreview, Preview
 from daskd_client.types import (
     AdaptivePolicy,
     AdaptiveStatus,
@@ -258,6 +259,20 @@ def test_workers_show_their_memory_and_how_they_ended() -> None:
     assert "1 MiB / 1 GiB" in _out(terminal)
 
 
+def test_a_worker_whose_time_is_bounded_shows_its_end() -> None:
+    """A moment to come for people, a time for programs; where none is bounded there is no such column for people."""
+    bounded = Worker(name="sim-0", expected_end_time=NOW + timedelta(hours=2))
+    pipe, terminal = _pipe(), _terminal()
+    for printer in (pipe, terminal):
+        printer.rows("workers", [bounded], workers.ROW, nothing="")
+    assert "\t2026-03-01T14:00:00Z\t" in _out(pipe)
+    assert "in 2h" in _out(terminal)
+    other = _terminal()
+    other.rows("workers", [replace(bounded, expected_end_time=None)], workers.ROW, nothing="")
+    assert "ENDS" in _out(terminal)
+    assert "ENDS" not in _out(other)
+
+
 def test_lost_work_shows_when_it_will_be_let_go() -> None:
     """A moment to come."""
     work = HeldWork("Client-1", THEN, NOW + timedelta(hours=23), keys=3, bytes=5, states={"memory": 2, "erred": 1})
@@ -386,3 +401,25 @@ def test_a_dashboard_behind_a_login_is_told_by_the_command_that_opens_it() -> No
     behind = replace(ETL, scheduler=replace(ETL.scheduler, dashboard_link=""), spec=ClusterSpec(dashboard=True))
     assert told(behind) == "behind a login (see: daskctl dashboard etl)"
     assert "login" not in told(replace(behind, spec=ClusterSpec(dashboard=False)))
+
+
+def test_a_dry_run_shows_command_and_script() -> None:
+    """Below the cluster, a group after the other, as they would be submitted; none where nothing is submitted."""
+    jobs = GroupPreview("jobs", "slurm", 2, 8, "sbatch --parsable", 2, "#!/bin/sh\n#SBATCH --time=0-01:00:00\n")
+    preview = Preview(Cluster(name="etl"), (jobs, GroupPreview("here", "local", 1, 1)))
+    printer = _pipe()
+    previews.show(preview, printer)
+    lines = _out(printer).splitlines()
+    assert lines[lines.index("") :] == [
+        "",
+        "# group jobs, driver slurm: 2 jobs, 8 workers",
+        "# the first of 2 submissions:",
+        "$ sbatch --parsable",
+        "#!/bin/sh",
+        "#SBATCH --time=0-01:00:00",
+    ]
+    printer = _pipe(Format.JSON)
+    previews.show(preview, printer)
+    document = json.loads(_out(printer))
+    assert document["name"] == "etl"
+    assert [each["script"] for each in document["previews"]] == [jobs.script, ""]

@@ -8,7 +8,20 @@ from collections.abc import Mapping
 
 import pytest
 
-from daskd.drivers.batch import PbsDriver, SgeDriver, TorqueDriver, pbs_words
+from daskd.drivers.batch import (
+    CondorDriver,
+    LsfDriver,
+    MoabDriver,
+    OarDriver,
+    PbsDriver,
+    SgeDriver,
+    TorqueDriver,
+    lsf_words,
+    moab_words,
+    oar_words,
+    pbs_words,
+)
+from daskd.drivers.batch.condor_words import WALLTIME_OVER, end_by_hold
 from daskd.drivers.batch.driver import BatchDriver
 from daskd.drivers.batch.sge_words import end_of
 from daskd.drivers.payload import LEAST_PYTHON
@@ -21,7 +34,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-DRIVERS = pytest.mark.parametrize("driver", [PbsDriver(), SgeDriver(), TorqueDriver()], ids=lambda driver: driver.name)
+ALL = [CondorDriver(), LsfDriver(), MoabDriver(), OarDriver(), PbsDriver(), SgeDriver(), TorqueDriver()]
+DRIVERS = pytest.mark.parametrize("driver", ALL, ids=lambda driver: driver.name)
 
 
 def text_of(driver: BatchDriver) -> str:
@@ -88,3 +102,60 @@ def test_causes_on_pbs_pages_are_the_drivers(name: str, codes: Mapping[int, Caus
     assert set(told) > set(codes)
     for number, cause in told.items():
         assert pbs_words.end_of(number, "", codes).cause is cause, number
+
+
+def states_of(driver: BatchDriver, title: str) -> list[tuple[str, str]]:
+    """The rows of a page's table of states."""
+    return [(row[title], row["it is taken for"]) for row in table(section(text_of(driver), "States"), title)]
+
+
+def test_causes_on_lsfs_page_are_the_drivers() -> None:
+    """LSF's reasons mean what the page says, and all that the driver knows are told."""
+    rows = states_of(LsfDriver(), "LSF")
+    told = {word: Cause(meaning) for text, meaning in rows for word in re.findall(r"TERM_\w+", text)}
+    assert told == lsf_words.TERMINATED
+
+
+def test_causes_on_oars_page_are_the_drivers() -> None:
+    """OAR's events mean what the page says."""
+    rows = states_of(OarDriver(), "OAR")
+    told = {
+        event: Cause(meaning)
+        for text, meaning in rows
+        if "event" in text
+        for event in re.findall(r"[A-Z]+_?[A-Z_]{4,}", text)
+    }
+    assert set(told.values()) == {cause for _, cause in oar_words.EVENTS}
+    for event, cause in told.items():
+        assert oar_words.end_of("Error", 0, [event], "", began=True).cause is cause, event
+
+
+def test_causes_on_moabs_page_are_the_drivers() -> None:
+    """Torque's codes mean under Moab what the page says."""
+    rows = states_of(MoabDriver(), "Moab")
+    told = {code: Cause(meaning) for text, meaning in rows for code in re.findall(r"-\d+", text)}
+    assert len(told) == len(pbs_words.TORQUE_CODES)
+    for code, cause in told.items():
+        assert moab_words.end_of("Completed", code, over_time=False).cause is cause, code
+
+
+@pytest.mark.parametrize("driver", [LsfDriver(), OarDriver(), MoabDriver()], ids=lambda driver: driver.name)
+def test_pages_say_what_was_tried(driver: BatchDriver) -> None:
+    """Nobody takes a driver that was tried on a double for one that was tried on its system."""
+    text = " ".join(text_of(driver).split())
+    assert "tested on a double of its command lines, **never yet on a real" in text
+    assert section(text_of(driver), "What was read").strip()
+
+
+def test_causes_on_htcondors_page_are_the_drivers() -> None:
+    """The codes of holds mean what the page says."""
+    rows = table(section(page("drivers/htcondor.md"), "States"), "HTCondor")
+    told = {
+        int(number): Cause(row["it is taken for"])
+        for row in rows
+        if row["HTCondor"].startswith("held")
+        for number in re.findall(r"\b\d+\b", row["HTCondor"])
+    }
+    assert {Cause.CANCELLED, Cause.OUT_OF_MEMORY, Cause.TIME_LIMIT, Cause.FAILED_TO_START} == set(told.values())
+    for number, cause in told.items():
+        assert end_by_hold(number, WALLTIME_OVER, "").cause is cause, number

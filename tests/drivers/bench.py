@@ -58,13 +58,10 @@ class Bench:
         self.where.state_dir.mkdir(mode=0o700)
         self.home = folder / "home"
         self.home.mkdir(mode=0o700)
-        self.ordinal = 0
-
-    @property
-    def who(self) -> Identity:
-        """The user of this process, with a home of the test's own."""
         own = identity_of(os.geteuid())
-        return Identity(own.name, own.uid, own.gid, str(self.home))
+        # the user of this process, with a home of the test's own
+        self.who = Identity(own.name, own.uid, own.gid, str(self.home))
+        self.ordinal = 0
 
     @property
     def payload(self) -> Payload:

@@ -15,38 +15,55 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import pytest
+
+LIMITS = Path("/etc/security/limits.d")
+needs_limits = pytest.mark.skipif(
+    not Path("/etc/pam.d/runuser").exists() or not LIMITS.is_dir(), reason="needs util-linux' PAM service, pam_limits"
+)
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 # A checkout or an interpreter below a folder that only root can enter, as /root is, is of no use to another user. So
 # daemon and clients run in a mount namespace of their own, in which such a folder is replaced by one that holds just
-# what is needed. Arguments: HIDDEN NEEDED, then the command.
+# what is needed. Arguments: HIDDEN, NEEDED, "--", then the command; NEEDED may be several.
 _IN_REACH = """
 set -eu
-hidden=$1 needed=$2; shift 2
+hidden=$1; shift
 if [ -n "$hidden" ]; then
     aside=$(mktemp -d)
-    mount --bind "$needed" "$aside"
+    mount --bind "$hidden" "$aside"
     mount -t tmpfs -o mode=755 tmpfs "$hidden"
-    mkdir -p "$needed"
-    mount --move "$aside" "$needed"
+    while [ "$1" != -- ]; do
+        mkdir -p "$1"
+        mount --bind "$aside${1#"$hidden"}" "$1"
+        shift
+    done
+    umount "$aside"
     rmdir "$aside"
 fi
+while [ "$1" != -- ]; do shift; done
+shift
 exec "$@"
 """
 
 
-def _hidden() -> tuple[str, str]:
-    """The folder that others can't enter, above the interpreter, and what is needed of it."""
-    needed = Path(sys.base_prefix).resolve()
-    for folder in reversed(needed.parents):
+def _hidden() -> list[str]:
+    """The folder that others can't enter, above the interpreter, and what is needed of it; nothing where they can."""
+    interpreter = Path(sys.base_prefix).resolve()
+    for folder in reversed(interpreter.parents):
         if not folder.stat().st_mode & 0o001:
-            return str(folder), str(needed)
-    return "", ""
+            return [str(folder), *(str(each) for each in (interpreter, REPOSITORY) if folder in each.parents)]
+    return []
+
+
+def is_in_reach() -> bool:
+    """Whether every user can reach this interpreter."""
+    return not _hidden()
 
 
 def in_reach(argv: Sequence[str]) -> list[str]:
     """The command, run where every user can reach this interpreter."""
-    return ["unshare", "--mount", "sh", "-c", _IN_REACH, "sh", *_hidden(), *argv]
+    return ["unshare", "--mount", "sh", "-c", _IN_REACH, "sh", *(_hidden() or [""]), "--", *argv]
 
 
 @dataclass(frozen=True)
@@ -139,3 +156,35 @@ def accounts(*names: str) -> Iterator[list[Account]]:
             for name in names:
                 _remove(name)
             shutil.rmtree(homes, ignore_errors=True)
+
+
+@contextmanager
+def limits(who: Account, *lines: str) -> Iterator[None]:
+    """What /etc/security/limits.d says of one user, for a while."""
+    handle, name = tempfile.mkstemp(prefix=f"{who.name}-", suffix=".conf", dir=LIMITS)
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.writelines(f"{who.name} {line}\n" for line in lines)
+        os.chmod(name, 0o644)
+        yield
+    finally:
+        os.unlink(name)
+
+
+@contextmanager
+def account(name: str) -> Iterator[Account]:
+    """A user whose name begins so, and goes on as no other test run's does; gone afterwards."""
+    home = Path(tempfile.mkdtemp(prefix="dkh-", dir="/tmp"))
+    home.chmod(0o711)
+    whole = f"{name}-{os.getpid()}"
+    try:
+        yield _add(whole, home / whole)
+    finally:
+        _remove(whole)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    # a command of tests whose own process starts programs as other users
+    command = in_reach(sys.argv[1:])
+    os.execvp(command[0], command)

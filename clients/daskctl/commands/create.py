@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 
 import click
 
@@ -13,7 +12,7 @@ from daskd_client.types import ClusterSpec, IdleAction, SchedulerLossAction, Wor
 from .. import waiting
 from ..framing import Example, command, wait_options
 from ..group_options import GroupOptions, group_of, group_options
-from ..render import clusters
+from ..render import clusters, previews
 from ..session import Session
 from ..values import Duration, Variable
 
@@ -72,7 +71,7 @@ class CreateOptions(GroupOptions):
     help="When its scheduler ends unasked: go on with its work, begin empty, or end the cluster.",
 )
 @click.option("--max-lifetime", type=Duration(), help="End the cluster after so long, whatever it computes.")
-@click.option("--dry-run", is_flag=True, help="Do every check, make nothing, and show what would be made.")
+@click.option("--dry-run", is_flag=True, help="Do every check, make nothing, show what would be made and submitted.")
 @wait_options("the scheduler and the workers run")
 async def create(options: CreateOptions, session: Session) -> None:
     """Make a cluster. Without a NAME, one is made up.
@@ -82,10 +81,10 @@ async def create(options: CreateOptions, session: Session) -> None:
     printer = session.printer
     spec = spec_of(options)
     async with session.connect() as daskd:
-        cluster = await daskd.create(options.name, spec, validate_only=options.dry_run)
         if options.dry_run:
-            printer.facts(cluster, partial(clusters.facts, cluster))
+            previews.show(await daskd.preview(options.name, spec), printer)
             return
+        cluster = await daskd.create(options.name, spec)
         if not options.no_wait:
             cluster = await waiting.until(daskd, cluster, waiting.started(), printer, options.timeout)
             printer.say(f'{cluster.name} runs. In Python: RemoteCluster.attach("{cluster.name}")')

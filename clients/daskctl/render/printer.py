@@ -61,7 +61,7 @@ class Printer:
         elif self.out.isatty():
             table.print_for_terminal(rows, columns, self.now(), self._console())
         else:
-            self._lines(table.for_pipe(rows, columns, self.now()))
+            self.lines(table.for_pipe(rows, columns, self.now()))
 
     def row(self, row: Row, columns: Sequence[Column[Row]]) -> None:
         """Print one thing: as its document, or as a table of one row."""
@@ -77,7 +77,7 @@ class Printer:
         elif self.out.isatty():
             table.facts_for_terminal(facts(self.now()), self._console())
         else:
-            self._lines(table.facts_for_pipe(facts(self.now())))
+            self.lines(table.facts_for_pipe(facts(self.now())))
 
     def document(self, value: Mapping[str, Any]) -> None:
         """Print one document."""
@@ -137,7 +137,8 @@ class Printer:
     def _console(self, stream: TextIO | None = None) -> Console:
         return Console(file=stream or self.out, highlight=False, emoji=False, markup=False)
 
-    def _lines(self, lines: Iterable[str]) -> None:
+    def lines(self, lines: Iterable[str]) -> None:
+        """Print text as it is."""
         for line in lines:
             self.out.write(line + "\n")
         self.out.flush()

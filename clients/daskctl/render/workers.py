@@ -5,7 +5,7 @@ from __future__ import annotations
 from daskd_client.types import Worker, WorkerState
 
 from . import amounts
-from .table import Cell, Column, when_past
+from .table import Cell, Column, when_due, when_past
 
 _STYLES = {
     WorkerState.QUEUED: "yellow",
@@ -40,6 +40,7 @@ ROW: tuple[Column[Worker], ...] = (
     Column("MEMORY", lambda worker, _now: _memory(worker), right=True),
     Column("TASKS", lambda worker, _now: Cell(str(worker.processing)), right=True),
     Column("JOINED", lambda worker, now: when_past(worker.join_time, now)),
+    Column("ENDS", lambda worker, now: when_due(worker.expected_end_time, now)),
     Column("INSTANCE", lambda worker, _now: Cell(worker.instance), pipe_only=True),
     Column("ADDRESS", lambda worker, _now: Cell(worker.address), pipe_only=True),
     Column("MESSAGE", lambda worker, _now: Cell(_words(worker)), wraps=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import Mapping
@@ -11,9 +12,13 @@ from daskd.drivers.protocol import Site, Surroundings
 from daskd.model.cluster import Handle
 from daskd.model.errors import NotAllowed, Problem
 from daskd.model.identity import Identity
-from daskd.model.spec import WorkerGroupSpec
+from daskd.model.spec import ClusterSpec, WorkerGroupSpec
+from daskd.model.views import Preview
 
+from .files import Files, FilesHere
+from .here import Here
 from .options import BatchOptions, BatchSettings
+from .preview import preview_of
 from .runner import Runner
 from .site import BatchSite
 from .system import System
@@ -62,6 +67,11 @@ class BatchDriver:
         """Version 1 is the only one yet."""
         return handle
 
+    def preview(self, spec: ClusterSpec, group: WorkerGroupSpec, who: Identity, surroundings: Surroundings) -> Preview:
+        """The command that submits, and its script without what is secret."""
+        options = self.options.model_validate(group.options)
+        return preview_of(self.system(), options, spec, group, who, surroundings, self._settings_of(surroundings))
+
     async def open(self, who: Identity, surroundings: Surroundings) -> Site:
         """The system as that user uses it.
 
@@ -75,14 +85,37 @@ class BatchDriver:
                 f"this daemon runs as uid {os.geteuid()} and can submit nothing as {who.name}: only root's can",
                 facts={"user": who.name},
             )
-        given = surroundings.settings
-        settings = given if isinstance(given, self.settings) else self.settings()
-        runner = Runner(who, settings.bin, self.variables(settings), settings.per_minute)
-        return BatchSite(self.system(), self.options, who, surroundings, settings, runner)
+        settings = self._settings_of(surroundings)
+        runner, files = await self._reached(who, settings)
+        return BatchSite(self.system(), self.options, who, surroundings, settings, runner, files)
+
+    async def _reached(self, who: Identity, settings: BatchSettings) -> tuple[Runner, Files]:
+        """Where the commands are run, and the owner's files are."""
+        variables, host = self.variables(settings), settings.login_host
+        if host is None:
+            runner = Runner(Here(who, settings.bin, variables), settings.per_minute)
+            return runner, FilesHere(who, runner)
+        try:
+            from .login import FilesAtLogin, LoginNode, daemons_own, endpoint_of
+        except ImportError as error:
+            words = f"`login_host` of the {self.name} driver needs asyncssh ({error}): pip install 'daskd[ssh]'"
+            raise NotAllowed(words, facts={"driver": self.name}) from error
+        if not who.is_known and host.username is None:
+            words = f"nobody can log in to {host.host} as {who.name}, which is no user of this machine"
+            raise NotAllowed(words, facts={"user": who.name})
+        daemon = who if who.uid == os.geteuid() else await asyncio.to_thread(daemons_own)
+        # whom the daemon itself is, its ~/.ssh/config may call otherwise there
+        node = LoginNode(endpoint_of(host, "" if who.uid == daemon.uid else who.name), daemon, settings.bin, variables)
+        runner = Runner(node, settings.per_minute)
+        return runner, FilesAtLogin(node, runner)
 
     def variables(self, settings: BatchSettings) -> dict[str, str]:
         """What the system's commands need in their environment."""
         return {}
+
+    def _settings_of(self, surroundings: Surroundings) -> BatchSettings:
+        given = surroundings.settings
+        return given if isinstance(given, self.settings) else self.settings()
 
     def _refused(self, line: str) -> str:
         if not line.startswith("-"):

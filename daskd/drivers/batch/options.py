@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from daskd.drivers.ssh.options import LoginHost, one_host
 from daskd.model.quantity import Amount, parse_seconds
 from daskd.model.spec import Path, Text, WorkerGroupSpec
 
@@ -47,6 +49,31 @@ def _shebang(line: str) -> str:
 Walltime = Annotated[float, BeforeValidator(_walltime)]
 Folder = Annotated[Text, AfterValidator(_folder)]
 Lines = Annotated[tuple[Text, ...], Field(max_length=100)]
+
+
+def one_name(given: Any, names: Mapping[str, str]) -> Any:
+    """What was given, where an option has two names by both of them.
+
+    Parameters
+    ----------
+    names
+        The other name of an option, and the one that daskd's drivers have for it.
+
+    Raises
+    ------
+    ValueError
+        When both were given, and differ.
+    """
+    if not isinstance(given, Mapping):
+        return given
+    both = dict(given)
+    for other, name in names.items():
+        if both.get(other) is None:
+            continue
+        if both.get(name) is not None and both[name] != both[other]:
+            raise ValueError(f"`{other}` and `{name}` are one option: say it once")
+        both[name] = both[other]
+    return both
 
 
 class _Frozen(BaseModel):
@@ -92,6 +119,12 @@ class BatchOptions(_Frozen):
         default=None,
         description="The folder for logs and for what the nodes need, which login and compute nodes share: ~/.daskd.",
     )
+    max_queued: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="The most jobs of the group that may wait in the queue; more are submitted as these start.",
+    )
     shebang: Annotated[Text, AfterValidator(_shebang)] = Field(
         default="#!/bin/bash", description="The first line of the script: a POSIX shell."
     )
@@ -122,5 +155,16 @@ class BatchSettings(_Frozen):
         le=100_000,
         description="The most jobs that are submitted as one array; the system's own limit must not be lower.",
     )
+    max_queued: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="The most jobs of one user that may wait in the queue; more are submitted as these start.",
+    )
     timeout: float = Field(default=30.0, ge=1, le=50, description="Seconds after which a command is given up.")
     log_directory: Folder = Field(default="~/.daskd", description="As the option, for those who do not say.")
+    login_host: Annotated[LoginHost, BeforeValidator(one_host)] | None = Field(
+        default=None,
+        description="The host on which the commands are run, reached by SSH: [USER@]HOST[:PORT], or a table as the "
+        "SSH driver's hosts; by default the daemon's own.",
+    )

@@ -175,9 +175,9 @@ class Torque(Pbs):
         """One array for all."""
         return ["qsub", "-N", name, "-t", f"0-{count - 1}", "-r", "n", "-j", "oe", "-o", "/dev/null"]
 
-    def history(self, names: Sequence[str], since: float) -> None:
+    def history(self, names: Sequence[str], since: float) -> list[str] | None:
         """There is none: what has ended is listed as long as the server keeps it (`keep_completed`)."""
-        return
+        return None
 
 
 def clock(seconds: float) -> str:

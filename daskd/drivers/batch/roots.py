@@ -10,6 +10,16 @@ from pathlib import Path
 from daskd.drivers.local.files import read_document, write_private
 
 
+def root_of(directory: str, home: str) -> str:
+    """The folder that `log_directory` names, for a user with that home."""
+    return f"{home}/{directory[2:]}" if directory.startswith("~/") else directory
+
+
+def folder_of(root: str, state_id: str, system: str, cluster: str) -> str:
+    """Where what one cluster's jobs need, and leave, lies below it."""
+    return str(Path(root, state_id, system, "clusters", cluster))
+
+
 class Roots:
     """A small file a cluster, in the daemon's own state. Blocks.
 

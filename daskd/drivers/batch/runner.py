@@ -1,37 +1,21 @@
-"""The commands of a batch system, run as the owner of the clusters."""
+"""The commands of a batch system: where they are run, and how many a minute."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
-import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-from daskd.drivers.local.helper_process import groups_of
-from daskd.drivers.local.variables import SYSTEM_PATH
-from daskd.model.identity import Identity
-
-AT_ONCE = 10
-MOST_OUTPUT = 64 << 20
-MOST_ERRORS = 64 << 10
-
-_DIE_WITH = """\
-import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
-if os.getppid() != int(sys.argv[1]):
-    sys.exit(75)
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-"""A parent-death signal is forgotten with a change of user, so it is asked for afterwards, by the child itself."""
+from .pace import Lane, Pace
 
 
 class NotRun(Exception):
     """A command was not started, so nothing happened; the text says why and what to do."""
+
+
+class NotNow(NotRun):
+    """It was not started for a reason that may be over soon."""
 
 
 class Unanswered(Exception):
@@ -52,132 +36,101 @@ class Done:
         return (self.err.strip() or self.out.strip() or f"exit code {self.code}")[-1000:]
 
 
-class Runner:
-    """Runs commands as one user, never through a shell, in an environment that is built.
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who the owner is where the commands are run."""
 
-    Parameters
-    ----------
-    who
-        As whom; another than the daemon's own user only for a daemon that is root.
-    bin
-        The folder of the commands; empty: the system's search path.
-    variables
-        What the commands need beyond a login's environment.
-    per_minute
-        How many commands are run a minute at most; a few are run at once after a rest.
-    """
+    name: str
+    home: str
 
-    def __init__(self, who: Identity, bin: str, variables: Mapping[str, str], per_minute: int) -> None:  # noqa: A002
-        self._who = who
-        self._bin = bin
-        self._interval = 60.0 / per_minute
-        self._next = 0.0
-        self._is_other = who.uid != os.geteuid()
-        self._environment = {
-            "HOME": who.home,
-            "USER": who.name,
-            "LOGNAME": who.name,
-            "SHELL": who.shell,
-            "LANG": "C.UTF-8",
-            "PATH": f"{bin}:{SYSTEM_PATH}" if bin else SYSTEM_PATH,
-            **variables,
-        }
 
-    def found(self, command: str) -> str:
-        """The path of a command.
+class Machine(Protocol):
+    """Where commands are run: this machine, or a login node."""
+
+    async def account(self) -> Account:
+        """The owner there.
 
         Raises
         ------
         NotRun
-            When there is none.
+            When it can't be known (now).
         """
-        for folder in self._environment["PATH"].split(":"):
-            path = Path(folder, command)
-            if path.is_file() and os.access(path, os.X_OK):
-                return str(path)
-        raise NotRun(f"there is no command {command!r} in {self._environment['PATH']}: set `bin` of the driver")
 
-    async def run(
-        self, argv: Sequence[str], stdin: bytes = b"", *, timeout: float, dies_with_daemon: bool = False
-    ) -> Done:
-        """Run a command to its end.
-
-        Parameters
-        ----------
-        timeout
-            Seconds after which it is killed.
-        dies_with_daemon
-            Kill it should this daemon die: what it would do later must not surprise the next one.
+    async def run(self, argv: Sequence[str], stdin: bytes, *, timeout: float, submits: bool) -> Done:
+        """Run a command to its end, as `Runner.run` says.
 
         Raises
         ------
         NotRun, Unanswered
             As they say.
         """
-        await self._turn()
-        command = [self.found(argv[0]), *argv[1:]]
-        if dies_with_daemon:
-            command = [sys.executable, "-I", "-S", "-c", _DIE_WITH, str(os.getpid()), *command]
+
+    async def close(self) -> None:
+        """Let go of it; what runs there goes on."""
+
+
+class Runner:
+    """Runs one user's commands on one machine, in turn.
+
+    Parameters
+    ----------
+    per_minute
+        How many commands are run a minute at most; a few are run at once after a rest.
+    """
+
+    def __init__(self, machine: Machine, per_minute: int) -> None:
+        self._machine = machine
+        self._pace = Pace(per_minute)
+
+    async def account(self) -> Account:
+        """The owner, where commands are run.
+
+        Raises
+        ------
+        NotRun
+            When it can't be known (now).
+        """
+        return await self._machine.account()
+
+    async def run(
+        self, argv: Sequence[str], stdin: bytes = b"", *, timeout: float, lane: Lane, submits: bool = False
+    ) -> Done:
+        """Run a command to its end.
+
+        Parameters
+        ----------
+        timeout
+            Seconds for which its turn is waited for, and after which it is killed.
+        lane
+            What it is for.
+        submits
+            It begins something of the owner's. On this machine it is then in a session of that user's, as if typed
+            after a login: PAM may refuse. And it is killed should this daemon die: what it would do later must not
+            surprise the next one; on a login node it is killed after `timeout`, whoever has died. What looks or ends
+            is asked often, so it costs less, and must work for whom PAM refuses, too.
+
+        Raises
+        ------
+        NotRun, Unanswered
+            As they say.
+        """
+        await self.turn(lane, timeout)
+        return await self._machine.run(argv, stdin, timeout=timeout, submits=submits)
+
+    async def turn(self, lane: Lane, timeout: float) -> None:
+        """Wait for one's turn.
+
+        Raises
+        ------
+        NotNow
+            When it does not come within so many seconds.
+        """
         try:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                cwd="/",
-                env=self._environment,
-                start_new_session=True,
-                umask=0o022,
-                **await self._as_owner(),
-            )
-        except OSError as error:
-            raise NotRun(f"{command[0]} can't be run as {self._who.name}: {error.strerror}") from error
-        try:
-            out, err = await asyncio.wait_for(_exchange(process, stdin), timeout)
-            return Done(await process.wait(), out, err)
+            await asyncio.wait_for(self._pace.turn(lane), timeout)
         except (asyncio.TimeoutError, TimeoutError):
-            raise Unanswered(f"{argv[0]} did not answer within {timeout:g} s") from None
-        finally:
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    process.kill()
+            words = f"more commands are wanted than `per_minute` allows: its turn did not come within {timeout:g} s"
+            raise NotNow(words) from None
 
-    async def _turn(self) -> None:
-        now = time.monotonic()
-        mine = max(self._next, now - (AT_ONCE - 1) * self._interval)
-        self._next = mine + self._interval
-        await asyncio.sleep(max(0.0, mine - now))
-
-    async def _as_owner(self) -> dict[str, Any]:
-        if not self._is_other:
-            return {}
-        group, groups = await asyncio.to_thread(groups_of, self._who)
-        return {"user": self._who.uid, "group": group, "extra_groups": groups}
-
-
-async def _exchange(process: asyncio.subprocess.Process, stdin: bytes) -> tuple[str, str]:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stderr is not None
-    out, err, _ = await asyncio.gather(
-        _read(process.stdout, MOST_OUTPUT), _read(process.stderr, MOST_ERRORS), _send(process.stdin, stdin)
-    )
-    return out, err
-
-
-async def _send(stream: asyncio.StreamWriter, data: bytes) -> None:
-    # what ends before it has read all says why in its exit code
-    with suppress(BrokenPipeError, ConnectionResetError):
-        stream.write(data)
-        await stream.drain()
-    stream.close()
-
-
-async def _read(stream: asyncio.StreamReader, most: int) -> str:
-    parts, size = [], 0
-    while part := await stream.read(65_536):
-        size += len(part)
-        if size > most:
-            raise Unanswered(f"it wrote more than {most} bytes")
-        parts.append(part)
-    return b"".join(parts).decode("utf-8", "replace")
+    async def close(self) -> None:
+        """Let go of the machine."""
+        await self._machine.close()

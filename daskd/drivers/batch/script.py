@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,29 +11,49 @@ from typing import Any
 from daskd.drivers import payload
 from daskd.drivers.node_spec import node_spec
 from daskd.drivers.protocol import Batch, Member
-from daskd.model.spec import WorkerGroupSpec
+from daskd.model.spec import ClusterSpec, WorkerGroupSpec
 
 from .options import BatchOptions
+from .system import Handed, Jobs, Script, System
 
 MOST_BYTES = 4 << 20
 """Slurm takes no larger script."""
 
 EXIT_NO_PYTHON = 81
+REDACTED = "<payload>"
 _END = "DASKD_END"
 _MODULES = (("local", "files"), ("local", "process"), ("local", "variables"), ("batch", "job"))
 
 
-def pythons(batch: Batch, group: WorkerGroupSpec) -> list[str]:
+def pythons(spec: ClusterSpec, group: WorkerGroupSpec) -> list[str]:
     """Interpreters, the first that the node has being taken: the group's, else the cluster's or any."""
     if group.python:
         return [group.python]
-    return list(dict.fromkeys([batch.spec.python or sys.executable, "python3"]))
+    return list(dict.fromkeys([spec.python or sys.executable, "python3"]))
 
 
-def script_of(options: BatchOptions, directives: Sequence[str], body: str) -> str:
-    """Header and body; lines of the header that the user wants left out are."""
-    kept = [line for line in directives if not any(text in line for text in options.job_directives_skip)]
-    return "\n".join([options.shebang, *kept, "", body])
+def jobs_folder(folder: str) -> str:
+    """Where in a cluster's folder lies what its jobs print, and need beside their scripts."""
+    return f"{folder}/jobs"
+
+
+def handed_over(system: System, options: BatchOptions, group: WorkerGroupSpec, body: str, jobs: Jobs) -> Handed:
+    """How jobs of a group come to their system; `body` is what their script does."""
+    if not system.keeps_output:
+        place = f'"$((daskd_place + {system.first_index}))"'
+        prefix = shlex.quote(f"{jobs.output}/{jobs.name}.")
+        body = f"daskd_place={system.index_variable}\nexec >>{prefix}{place}.out 2>&1\n{body}"
+    own: dict[str, str] = {}
+    if not system.private_script:
+        file = f"{jobs.name}.sh"
+        own, body = {file: body}, f". {shlex.quote(f'{jobs.output}/{file}')}\n"
+    header = tuple(
+        line
+        for line in system.directives(group, options)
+        if not any(text in line for text in options.job_directives_skip)
+    )
+    handed = system.handed(Script(options.shebang, header, body), jobs)
+    return dataclasses.replace(handed, files={**own, **handed.files})
 
 
 def body_of(
@@ -52,11 +73,22 @@ def body_of(
     files
         `folder`, `secret` and `state`, as the job is told.
     """
-    cwd = group.cwd or batch.spec.cwd
-    candidates = " ".join(shlex.quote(python) for python in pythons(batch, group))
+    sent = payload.packed(_MODULES, request_of(batch, group, options, members, files))
+    return _shell(batch.spec, group, index, batch.spec.environment | group.environment, sent)
+
+
+def body_without_secrets(spec: ClusterSpec, group: WorkerGroupSpec, index: str) -> str:
+    """The same to be shown: `REDACTED` stands for what jobs are told, and for the values of variables."""
+    names = spec.environment | group.environment
+    return _shell(spec, group, index, dict.fromkeys(names, REDACTED), f"{REDACTED}\n")
+
+
+def _shell(spec: ClusterSpec, group: WorkerGroupSpec, index: str, environment: Mapping[str, str], sent: str) -> str:
+    cwd = group.cwd or spec.cwd
+    candidates = " ".join(shlex.quote(python) for python in pythons(spec, group))
     lines = [
         f"cd {shlex.quote(cwd)} 2>/dev/null || cd || cd /" if cwd else "cd || cd /",
-        *_before(batch, group),
+        *_before(group, environment),
         f"for daskd_python in {candidates}; do",
         '    command -v "$daskd_python" >/dev/null 2>&1 && break',
         "done",
@@ -66,18 +98,17 @@ def body_of(
         "}",
         # one process from here on: what the system signals is the supervisor
         f"exec \"$daskd_python\" -I -S -c {shlex.quote(payload.LOADER)} {index} <<'{_END}'",
-        payload.packed(_MODULES, request_of(batch, group, options, members, files)) + _END,
+        sent + _END,
         "",
     ]
     return "\n".join(lines)
 
 
-def _before(batch: Batch, group: WorkerGroupSpec) -> list[str]:
+def _before(group: WorkerGroupSpec, environment: Mapping[str, str]) -> list[str]:
     """The prologue, as the local driver runs one: after /etc/profile, which knows `module`, and what was asked for."""
     if not group.prologue:
         return []
-    asked = sorted((batch.spec.environment | group.environment).items())
-    exports = [f"export {name}={shlex.quote(value)}" for name, value in asked]
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in sorted(environment.items())]
     return ["[ -r /etc/profile ] && . /etc/profile", *exports, *group.prologue]
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import shlex
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -23,6 +21,7 @@ from daskd.drivers.protocol import (
     Outcome,
     Payload,
     Result,
+    Room,
     Snapshot,
     Surroundings,
 )
@@ -34,14 +33,16 @@ from daskd.model.spec import WorkerGroupSpec
 from . import elements
 from .doubts import Doubts
 from .elements import Element, element_of
-from .files import Files
+from .files import Files, FilesFailed
 from .folder import Refusal
 from .options import BatchOptions, BatchSettings
-from .roots import Roots
-from .runner import NotRun, Runner, Unanswered
-from .script import MOST_BYTES, body_of, script_of
+from .pace import Lane
+from .queued import Queued
+from .roots import Roots, folder_of, root_of
+from .runner import NotNow, NotRun, Runner, Unanswered
+from .script import MOST_BYTES, body_of, handed_over, jobs_folder
 from .steady import Steady
-from .system import Declined, Row, Submitted, System, Unreadable
+from .system import Declined, Handed, Jobs, Row, Submitted, System, Unreadable
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -76,10 +77,12 @@ class BatchSite:
         surroundings: Surroundings,
         settings: BatchSettings,
         runner: Runner,
+        files: Files,
     ) -> None:
         self.capabilities = Capabilities(
             repeat_safe=False,
-            settle_s=SETTLE_S,
+            # on a login node a command may go on when the connection has broken
+            settle_s=SETTLE_S if settings.login_host is None else SETTLE_S + settings.timeout,
             absence_is_end=False,
             poll_min_s=min(settings.poll_min, settings.poll),
             poll_quiet_s=settings.poll,
@@ -93,26 +96,27 @@ class BatchSite:
         self._where = surroundings
         self._settings = settings
         self._runner = runner
-        self._files = Files(who, runner)
+        self._files = files
         self._roots = Roots(surroundings.state_dir / system.name / str(who.uid))
         self._secrets: dict[str, dict[str, bytes]] = {}
         self._doubts = Doubts()
         self._steady = Steady()
+        self._queued = Queued(settings.max_queued)
         self._cancelled: set[Element] = set()
         self._told_to_end: dict[Element, float] = {}
         self._quiet: dict[tuple[str, str], float] = {}
 
-    def _root(self, options: BatchOptions) -> str:
-        directory = options.log_directory or self._settings.log_directory
-        return f"{self._who.home}/{directory[2:]}" if directory.startswith("~/") else directory
+    async def _root(self, options: BatchOptions) -> str:
+        account = await self._runner.account()
+        return root_of(options.log_directory or self._settings.log_directory, account.home)
 
     def _folder(self, root: str, cluster: str) -> str:
-        return str(Path(root, self._where.state_id, self._system.name, "clusters", cluster))
+        return folder_of(root, self._where.state_id, self._system.name, cluster)
 
     async def check(self) -> Health:
         """Whether the user's jobs can be listed."""
         try:
-            await self._list()
+            await self._list(Lane.LOOK)
         except (NotRun, Unanswered, Unreadable) as error:
             return Health(False, f"{self._system.name} can't be used as {self._who.name}: {error}")
         return Health(True)
@@ -121,11 +125,21 @@ class BatchSite:
         """Kept for the launches, whose scripts take it along."""
         self._secrets[payload.cluster] = dict(payload.secret)
 
+    def room(self, group: WorkerGroupSpec, waiting: int) -> Room | None:
+        """How many more jobs of a group may wait in the queue."""
+        return self._queued.room(self._options.model_validate(group.options).max_queued, waiting)
+
     async def prepare(self, batch: Batch) -> list[Handle]:
-        """A name for each array, and an index for each member."""
+        """A name for each array, and an index for each member.
+
+        Without a folder where it can't be known who the owner is on the login node: nothing is submitted then.
+        """
         group = batch.group
         options = self._options.model_validate(group.options) if group else self._options()
-        folder = self._folder(self._root(options), batch.cluster)
+        try:
+            folder = self._folder(await self._root(options), batch.cluster)
+        except NotRun:
+            folder = ""
         prefix = f"{options.job_name}-" if options.job_name else ""
         handles, now, most = [], time.time(), self._settings.array_max
         for first in range(0, len(batch.members), most):
@@ -133,13 +147,15 @@ class BatchSite:
             for index, member in enumerate(batch.members[first : first + most], self._system.first_index):
                 element = (name, index)
                 handles.append(elements.handle_of(self._system.name, member.id, element, batch.cluster, folder, now))
+        self._queued.prepared(map(element_of, handles), now)
         return handles
 
     async def launch(self, batch: Batch, handles: Sequence[Handle]) -> list[Outcome]:
         """One array for all members of a name, submitted once."""
-        refusal = await self._ready(batch)
-        if refusal:
-            return [Outcome(handle, Result.REFUSED, refusal) for handle in handles]
+        hindrance, may_pass = await self._hindrance(batch, handles[0].data["folder"])
+        if hindrance:
+            self._queued.refused(map(element_of, handles))
+            return [Outcome(handle, Result.REFUSED, hindrance, full=may_pass) for handle in handles]
         outcomes: list[Outcome] = []
         by_name: dict[str, list[Handle]] = {}
         for handle in handles:
@@ -147,35 +163,47 @@ class BatchSite:
         for name, some in by_name.items():
             outcomes += await self._submit(batch, name, some)
         self._doubts.clear(handle.id for handle in handles)
+        self._queued.refused(element_of(one.handle) for one in outcomes if one.result is Result.REFUSED)
         return outcomes
 
-    async def _ready(self, batch: Batch) -> str:
-        """Make what the jobs need; why that can't be, else an empty text. Nothing was submitted then."""
+    async def _hindrance(self, batch: Batch, folder: str) -> tuple[str, bool]:
+        """Make what the jobs need; why that can't be, else an empty text, and whether it may be otherwise soon."""
         if batch.group is None:
-            return f"the {self._system.name} driver runs workers: a scheduler is the local driver's"
+            return f"the {self._system.name} driver runs workers: a scheduler is the local driver's", False
         if not batch.address:
-            return "the scheduler has not said where it is yet"
-        root = self._root(self._options.model_validate(batch.group.options))
+            return "the scheduler has not said where it is yet", False
         try:
+            root = await self._root(self._options.model_validate(batch.group.options))
+            if not folder:
+                return "the login node was not reached a moment ago", True
             await asyncio.to_thread(self._roots.add, batch.cluster, [root])
-            await self._files.ask("make", root=root, folder=self._folder(root, batch.cluster))
+            await self._files.ask("make", root=root, folder=folder)
+        except NotRun as error:
+            return str(error), isinstance(error, NotNow)
         except (Refusal, OSError) as error:
-            return str(error)
-        return ""
+            return str(error), isinstance(error, FilesFailed) and error.may_pass
+        return "", False
 
     async def _submit(self, batch: Batch, name: str, handles: Sequence[Handle]) -> list[Outcome]:
         try:
-            script = await self._script(batch, name, handles)
+            handed = await self._handed(batch, name, handles)
+            stdin = handed.stdin.encode()
+            size = len(stdin) + sum(len(text.encode()) for text in handed.files.values())
+            if size > MOST_BYTES:
+                words = f"its script has {size} bytes, and at most {MOST_BYTES} are taken: set fewer variables"
+                return [Outcome(handle, Result.REFUSED, words, lasting=True) for handle in handles]
+            for file, text in handed.files.items():
+                await self._files.ask("put", path=f"{jobs_folder(handles[0].data['folder'])}/{file}", text=text)
         except (Refusal, OSError) as error:
-            return [Outcome(handle, Result.REFUSED, str(error)) for handle in handles]
-        if len(script) > MOST_BYTES:
-            words = f"its script has {len(script)} bytes, and at most {MOST_BYTES} are taken: set fewer variables"
-            return [Outcome(handle, Result.REFUSED, words, lasting=True) for handle in handles]
-        command = self._system.submit(name, len(handles), f"{handles[0].data['folder']}/jobs")
+            full = isinstance(error, FilesFailed) and error.may_pass
+            return [Outcome(handle, Result.REFUSED, str(error), full=full) for handle in handles]
         try:
-            done = await self._runner.run(command, script, timeout=self._settings.timeout, dies_with_daemon=True)
+            done = await self._runner.run(
+                handed.argv, stdin, timeout=self._settings.timeout, lane=Lane.ACT, submits=True
+            )
         except NotRun as error:
-            return [Outcome(handle, Result.REFUSED, str(error)) for handle in handles]
+            full = isinstance(error, NotNow)
+            return [Outcome(handle, Result.REFUSED, str(error), full=full) for handle in handles]
         except Unanswered as error:
             return [Outcome(handle, Result.UNSURE, str(error)) for handle in handles]
         answer = self._system.submitted(done)
@@ -187,19 +215,14 @@ class BatchSite:
             return [Outcome(handle, Result.REFUSED, answer.words, answer.lasting, full) for handle in handles]
         return [Outcome(handle, Result.UNSURE, done.words) for handle in handles]
 
-    async def _script(self, batch: Batch, name: str, handles: Sequence[Handle]) -> bytes:
+    async def _handed(self, batch: Batch, name: str, handles: Sequence[Handle]) -> Handed:
         group = batch.group
         assert group is not None
         options = self._options.model_validate(group.options)
         body = await asyncio.to_thread(self._body, batch, group, options, handles)
-        if not self._system.private_script:
-            path = f"{handles[0].data['folder']}/jobs/{name}.sh"
-            await self._files.ask("put", path=path, text=body)
-            body = f". {shlex.quote(path)}\n"
-        if not self._system.keeps_output:
-            prefix = shlex.quote(f"{handles[0].data['folder']}/jobs/{name}.")
-            body = f"exec >>{prefix}{self._system.index_variable}.out 2>&1\n{body}"
-        return script_of(options, self._system.directives(group, options), body).encode()
+        ids = tuple(handle.id for handle in handles)
+        jobs = Jobs(name, ids, jobs_folder(handles[0].data["folder"]), batch.runtime.grace)
+        return handed_over(self._system, options, group, body, jobs)
 
     def _body(self, batch: Batch, group: WorkerGroupSpec, options: BatchOptions, handles: Sequence[Handle]) -> str:
         ids = {handle.id for handle in handles}
@@ -211,24 +234,27 @@ class BatchSite:
         }
         return body_of(batch, group, options, members, self._system.index_variable, files)
 
-    async def _list(self) -> list[Row]:
-        listing = self._system.listing(self._who.name if self._who.is_known else str(self._who.uid))
-        done = await self._runner.run(listing, timeout=self._settings.timeout)
+    async def _list(self, lane: Lane) -> list[Row]:
+        listing, begun = self._system.listing((await self._runner.account()).name), time.time()
+        done = await self._runner.run(listing, timeout=self._settings.timeout, lane=lane)
         # some list all that there is on the site
         rows = await asyncio.to_thread(self._system.listed, done)
+        self._queued.listed(rows, begun)
         command = self._system.explanation(rows)
         if command is None:
             return rows
         # what waits is listed, whether or not anybody says why
         with suppress(NotRun, Unanswered):
-            return self._system.explained(rows, await self._runner.run(command, timeout=self._settings.timeout))
+            return self._system.explained(
+                rows, await self._runner.run(command, timeout=self._settings.timeout, lane=lane)
+            )
         return rows
 
     async def observe(self, known: Sequence[Handle], deep: bool = False) -> Snapshot:
         """One listing of all the user's jobs; when deep, whoever remembers is asked of what it lacks."""
         begun = time.time()
         try:
-            rows = await self._list()
+            rows = await self._list(Lane.LOOK)
         except (NotRun, Unanswered, Unreadable) as error:
             return Snapshot(begun, False, (), words=str(error))
         listed = self._with_cancelled(elements.by_element(rows), known)
@@ -252,7 +278,17 @@ class BatchSite:
         self._doubts.listed(absent | uncertain, begun, deep=asked or not absent)
         settled = [self._settled(one, now) for one in seen]
         strays = elements.strays(self._system.name, rows, known, self._where.state_id) if deep else ()
+        await self._clear([row for row in rows if row.state is State.ENDED and (row.name, row.index) in asked_of])
         return Snapshot(begun, True, tuple(self._steady.kept(settled, now)), strays)
+
+    async def _clear(self, rows: Sequence[Row]) -> None:
+        """Have these no longer listed, where it takes a command; one that does not work is given again next time."""
+        for first in range(0, len(rows), MOST_NAMES):
+            command = self._system.clear(rows[first : first + MOST_NAMES])
+            if command is None:
+                return
+            with suppress(NotRun, Unanswered):
+                await self._runner.run(command, timeout=self._settings.timeout, lane=Lane.ACT)
 
     def _observation(
         self, handle: Handle, row: Row | None, record: Mapping[str, Any] | None, now: float
@@ -274,7 +310,7 @@ class BatchSite:
         return Observation(seen.handle, State.ENDED, words, End(Cause.VANISHED, words=words))
 
     async def _records(self, handles: Sequence[Handle]) -> dict[str, dict[str, Any]]:
-        folders = {handle.id: str(handle.data["folder"]) for handle in handles}
+        folders = {handle.id: str(handle.data["folder"]) for handle in handles if handle.data["folder"]}
         if not folders:
             return {}
         try:
@@ -295,15 +331,15 @@ class BatchSite:
             if command is None:
                 return True, {}
             try:
-                done = await self._runner.run(command, timeout=self._settings.timeout)
+                done = await self._runner.run(command, timeout=self._settings.timeout, lane=Lane.LOOK)
                 rows += self._system.remembered(done)
-            except NotRun:
-                return True, {}  # this site has nobody who does
-            except (Unanswered, Unreadable) as error:
+            except (NotNow, Unanswered, Unreadable) as error:
                 log.warning(
                     "nobody tells of jobs that are no longer listed", system=self._system.name, error=str(error)
                 )
                 return False, {}
+            except NotRun:
+                return True, {}  # this site has nobody who does
         found = elements.by_element(rows)
         # the memory may be behind: of what lives only the listing tells
         return True, {element: row for element, row in found.items() if row.state is State.ENDED}
@@ -327,7 +363,7 @@ class BatchSite:
     async def terminate(self, handles: Sequence[Handle], force: bool = False) -> list[Outcome]:
         """TERM to what runs, whose supervisor kills after the grace; what waits is cancelled; `force`: all is."""
         try:
-            listed = elements.by_element(await self._list())
+            listed = elements.by_element(await self._list(Lane.ACT))
         except (NotRun, Unanswered, Unreadable) as error:
             return [Outcome(handle, Result.UNSURE, str(error)) for handle in handles]
         rows = {handle.id: listed.get(element_of(handle)) for handle in handles}
@@ -338,6 +374,9 @@ class BatchSite:
             self._cancelled |= {(row.name, row.index) for row in waiting}
         if not force:
             words += await self._ask_to_end([row for row in living if row.state is not State.QUEUED])
+        elif not words:
+            # what is killed leaves no record: whoever remembers is asked
+            self._note_told_to_end(living)
         result = Result.UNSURE if words else Result.ACCEPTED
         return [
             Outcome(handle, result, words) if rows[handle.id] in living else Outcome(handle, Result.GONE)
@@ -352,8 +391,12 @@ class BatchSite:
         ]
         words = await self._end(self._system.ask_to_end, new)
         if not words:
-            self._told_to_end |= {(row.name, row.index): now for row in new}
+            self._note_told_to_end(new)
         return words
+
+    def _note_told_to_end(self, rows: Sequence[Row]) -> None:
+        now = time.monotonic()
+        self._told_to_end |= {(row.name, row.index): now for row in rows}
 
     async def _end(self, command: Callable[[Sequence[tuple[str, int]]], list[str]], rows: Sequence[Row]) -> str:
         """End these jobs; why that did not work, else an empty text."""
@@ -361,7 +404,7 @@ class BatchSite:
         for first in range(0, len(rows), MOST_NAMES):
             here = [(row.job, row.index) for row in rows[first : first + MOST_NAMES]]
             try:
-                done = await self._runner.run(command(here), timeout=self._settings.timeout)
+                done = await self._runner.run(command(here), timeout=self._settings.timeout, lane=Lane.ACT)
                 said.append(self._system.cancelled(done))
             except (NotRun, Unanswered) as error:
                 said.append(str(error))
@@ -411,4 +454,5 @@ class BatchSite:
         await asyncio.to_thread(self._roots.forget, cluster)
 
     async def close(self) -> None:
-        """Nothing is held open."""
+        """Hang up, where the commands are run elsewhere."""
+        await self._runner.close()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from daskd.drivers.protocol import Wait
@@ -73,6 +73,59 @@ class Declined:
     lasting: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """Jobs that are submitted together.
+
+    Attributes
+    ----------
+    name
+        Of all of them.
+    ids
+        The instance of each, by its place from 0 on.
+    output
+        The folder for what they print, and for files that they need.
+    grace
+        Seconds that a node is given to end in.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    output: str
+    grace: float
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """The script of such jobs, in its parts; the header's lines are of `directives`."""
+
+    shebang: str
+    header: tuple[str, ...]
+    body: str
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return "\n".join([self.shebang, *self.header, "", self.body])
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """How jobs come to their system.
+
+    Attributes
+    ----------
+    argv, stdin
+        The command that submits them, and what that reads.
+    files
+        What it needs beside that, by name in the folder for what jobs print: written first, for their owner alone.
+    """
+
+    argv: list[str]
+    stdin: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
 class System(Protocol):
     """One batch system. All of it is pure: commands to be run, and what their answers mean.
 
@@ -103,6 +156,10 @@ class System(Protocol):
     def submit(self, name: str, count: int, output: str) -> list[str]:
         """The command that takes a script on its standard input; `output` is the folder for what jobs print."""
 
+    def handed(self, script: Script, jobs: Jobs) -> Handed:
+        """How it gets them: by `submit`, with the script on standard input, where its commands have no other way."""
+        return Handed(self.submit(jobs.name, len(jobs.ids), jobs.output), script.text)
+
     def submitted(self, done: Done) -> Submitted | Declined | None:
         """What became of it; None: nobody knows."""
 
@@ -125,6 +182,10 @@ class System(Protocol):
     def explained(self, rows: Sequence[Row], done: Done) -> list[Row]:
         """The same rows, with what it tells; as they were where it tells nothing."""
         return list(rows)
+
+    def clear(self, rows: Sequence[Row]) -> list[str] | None:
+        """The command that takes ended jobs out of the listing, where they stay; None: they leave it themselves."""
+        return None
 
     def history(self, names: Sequence[str], since: float) -> list[str] | None:
         """The command that tells of jobs no longer listed, submitted since so many seconds ago; None: there is none."""

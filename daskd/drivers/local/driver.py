@@ -13,8 +13,9 @@ from daskd.drivers.protocol import Site, Surroundings
 from daskd.model.cluster import Handle
 from daskd.model.errors import NotAllowed, Problem
 from daskd.model.identity import Identity
-from daskd.model.spec import WorkerGroupSpec
+from daskd.model.spec import ClusterSpec, WorkerGroupSpec
 
+from . import owner
 from .owned import OwnedSite
 from .site import LocalSite
 from .units import Units
@@ -75,6 +76,9 @@ class LocalDriver:
         """Version 1 is the only one yet."""
         return dataclasses.replace(handle, version=HANDLE_VERSION)
 
+    def preview(self, spec: ClusterSpec, group: WorkerGroupSpec, who: Identity, surroundings: Surroundings) -> None:
+        """Nothing: processes of this machine need no script."""
+
     async def open(self, who: Identity, surroundings: Surroundings) -> Site:
         """This machine as that user uses it: the daemon's own user, or, for a daemon that is root, another.
 
@@ -84,12 +88,13 @@ class LocalDriver:
             When the daemon is not root and the user another one.
         """
         daemon_uid = os.geteuid()
-        if who.uid == daemon_uid:
-            units = await asyncio.to_thread(Units.find, os.environ, who.uid) if surroundings.units else None
-            return LocalSite(who, surroundings, units=units)
-        if daemon_uid != 0:
+        if daemon_uid not in (0, who.uid):
             raise NotAllowed(
                 f"this daemon runs as uid {daemon_uid} and can run nothing as {who.name}: only root's can",
                 facts={"user": who.name},
             )
-        return OwnedSite(who, surroundings)
+        # the system's manager for root, and so for all whose processes root starts
+        units = await asyncio.to_thread(Units.find, os.environ, daemon_uid) if surroundings.units else None
+        if who.uid == daemon_uid:
+            return LocalSite(who, surroundings, units=units)
+        return OwnedSite(who, surroundings, await asyncio.to_thread(owner.session_service), units)

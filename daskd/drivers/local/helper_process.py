@@ -6,12 +6,11 @@ import asyncio
 import itertools
 import json
 import os
-import pwd
 import socket
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from pydantic import ValidationError
 import daskd
 from daskd.model.identity import Identity
 
-from . import wire
+from . import owner, wire
 
 IDLE_S = 60.0
 """A helper that was asked nothing for so long is let go."""
@@ -31,7 +30,7 @@ _BLOCK = 256 * 1024
 _IN_THREAD = 64 * 1024
 """A longer answer is parsed in a thread, so that a flood holds up nobody else."""
 _MOST_WORDS = 2000
-_NOBODY = 65534
+_COMMAND = [sys.executable, "-s", "-m", "daskd.drivers.local.helper"]
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -40,17 +39,11 @@ class HelperFailed(OSError):
     """The helper could not be started, or could not do what it was asked; that says nothing of what it was about."""
 
 
-def groups_of(who: Identity) -> tuple[int, list[int]]:
-    """The group and the supplementary groups of a user; a user whom the machine does not know has none. Blocks."""
-    try:
-        name = pwd.getpwuid(who.uid).pw_name
-    except KeyError:
-        return _NOBODY, []
-    return who.gid, os.getgrouplist(name, who.gid)
-
-
 def start(who: Identity, connection: socket.socket) -> subprocess.Popen[bytes]:
     """Start a helper as that user. Blocks.
+
+    It has no session of that user's, and the limits of the daemon: what it is for, to look at what runs and to end it,
+    must work for whom PAM refuses, too.
 
     Raises
     ------
@@ -59,15 +52,15 @@ def start(who: Identity, connection: socket.socket) -> subprocess.Popen[bytes]:
     """
     if who.uid == 0:
         raise HelperFailed("root has no helper")
-    group, groups = groups_of(who)
+    group, groups = owner.groups_of(who)
     try:
         return subprocess.Popen(
-            [sys.executable, "-s", "-m", "daskd.drivers.local.helper"],
+            _COMMAND,
             stdin=connection.fileno(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             cwd="/",
-            env={"PATH": os.defpath, "PYTHONPATH": _search_path()},
+            env=_environment(),
             start_new_session=True,
             user=who.uid,
             group=group,
@@ -78,6 +71,32 @@ def start(who: Identity, connection: socket.socket) -> subprocess.Popen[bytes]:
             f"{sys.executable} can't be run as {who.name}: {error.strerror}. Install daskd where every user may read "
             "it, such as /opt/daskd"
         ) from error
+
+
+def start_in_session(
+    who: Identity,
+    connection: socket.socket,
+    *,
+    session: owner.Service,
+    placed: Callable[[list[str]], list[str]] = list,
+) -> subprocess.Popen[bytes]:
+    """Start a helper that launches: it, and so all that it starts, is in a session of that user's. Blocks.
+
+    Parameters
+    ----------
+    placed
+        What root executes to have a command run where it is to be.
+
+    Raises
+    ------
+    OSError
+        When it can't be; the words say why.
+    """
+    return owner.start_as(who, _COMMAND, session, stdin=connection.fileno(), env=_environment(), placed=placed)
+
+
+def _environment() -> dict[str, str]:
+    return {"PATH": os.defpath, "PYTHONPATH": _search_path()}
 
 
 def _search_path() -> str:
@@ -230,11 +249,19 @@ class HelperProcess:
         Whom it runs as.
     opening
         What it is told first.
+    begin
+        Starts it, its stdin that socket; blocks, raises OSError.
     """
 
-    def __init__(self, who: Identity, opening: wire.Opening) -> None:
+    def __init__(
+        self,
+        who: Identity,
+        opening: wire.Opening,
+        begin: Callable[[Identity, socket.socket], subprocess.Popen[bytes]] = start,
+    ) -> None:
         self._who = who
         self._opening = opening
+        self._begin = begin
         self._running: _Running | None = None
         self._starting = asyncio.Lock()
         self._idle: asyncio.TimerHandle | None = None
@@ -261,6 +288,22 @@ class HelperProcess:
         finally:
             self._rest_later()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether there is one that answers."""
+        return self._running is not None and not self._running.is_over
+
+    async def ready(self) -> None:
+        """See that it runs and answers, and start it if not.
+
+        Raises
+        ------
+        OSError
+            When that can't be, so that nothing was asked; the words say why.
+        """
+        await self._started()
+        self._rest_later()
+
     async def _started(self) -> _Running:
         async with self._starting:
             if self._running is None or self._running.is_over:
@@ -271,7 +314,7 @@ class HelperProcess:
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                process = await asyncio.to_thread(start, self._who, theirs)
+                process = await asyncio.to_thread(self._begin, self._who, theirs)
             except BaseException:
                 ours.close()
                 raise

@@ -10,15 +10,18 @@ import stat
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
-from daskd.drivers.protocol import Batch, Health, LogChunk, Outcome, Payload, Snapshot, Surroundings
+from daskd.drivers.protocol import Batch, Health, LogChunk, Outcome, Payload, Result, Snapshot, Surroundings
 from daskd.model.cluster import Handle, Role
 from daskd.model.identity import Identity
+from daskd.model.spec import WorkerGroupSpec
 
-from . import launch, wire
-from .helper_process import HelperProcess
-from .site import LocalSite, handles_of
+from . import launch, owner, wire
+from .helper_process import HelperProcess, start_in_session
+from .site import LocalSite, bounds_with, handles_of
+from .units import Units
 
 
 def surroundings_of(who: Identity, where: Surroundings) -> Surroundings:
@@ -45,22 +48,46 @@ def make_folder(who: Identity, where: Surroundings) -> None:
 
 
 class OwnedSite:
-    """A `Site` whose work is done by a process that runs as the owner.
+    """A `Site` whose work is done by processes that run as the owner: one that looks, reads and ends, for all clusters,
+    and one a cluster that launches, in a session of the owner's and in the cluster's units.
 
-    The daemon, which is root, only makes the owner's folder and binds links' sockets in its own.
+    The daemon, which is root, only makes the owner's folder, binds links' sockets in its own, and has those processes
+    started where they are to be: what they start is there from the first instant, whatever they say or do.
+
+    Parameters
+    ----------
+    session
+        How the owner's sessions are opened.
+    units
+        Makes systemd units for clusters; None: they are in the daemon's own.
     """
 
     capabilities = LocalSite.capabilities
 
-    def __init__(self, who: Identity, where: Surroundings) -> None:
+    def __init__(self, who: Identity, where: Surroundings, session: owner.Service, units: Units | None) -> None:
         self._who = who
         self._where = where
-        self._helper = HelperProcess(who, wire.Opening.of(who, surroundings_of(who, where)))
+        self._session = session
+        self._units = units
+        self._opening = wire.Opening.of(who, surroundings_of(who, where))
+        self._helper = HelperProcess(who, self._opening)
+        self._launchers: dict[str, HelperProcess] = {}
         self._folder_made = False
 
+    def _launcher(self, cluster: str) -> HelperProcess:
+        launcher = self._launchers.get(cluster)
+        if launcher is None:
+            start = partial(start_in_session, session=self._session, placed=partial(self._placed, cluster))
+            launcher = self._launchers[cluster] = HelperProcess(self._who, self._opening, start)
+        return launcher
+
+    def _placed(self, cluster: str, argv: list[str]) -> list[str]:
+        return argv if self._units is None else self._units.placed(argv, cluster, "launches", {})
+
     async def check(self) -> Health:
-        """Whether the owner can reach folder and programs; the words name the mend."""
+        """Whether the owner may start anything here, and can reach folder and programs; the words name the mend."""
         try:
+            await asyncio.to_thread(owner.check, self._who, self._session)
             await self._make_folder()
             health: Health = await self._helper.ask(wire.CHECK, None)
         except OSError as error:
@@ -77,12 +104,26 @@ class OwnedSite:
             await asyncio.to_thread(make_folder, self._who, self._where)
             self._folder_made = True
 
+    def room(self, group: WorkerGroupSpec, waiting: int) -> None:
+        """No bound: nothing waits here."""
+
     async def prepare(self, batch: Batch) -> list[Handle]:
         """As `LocalSite.prepare`."""
         return handles_of(batch)
 
     async def launch(self, batch: Batch, handles: Sequence[Handle]) -> list[Outcome]:
         """As `LocalSite.launch`; schedulers' sockets are bound here, and handed over."""
+        if self._units is not None:
+            await asyncio.to_thread(self._units.bound, batch.cluster, bounds_with(batch))
+        launcher = self._launcher(batch.cluster)
+        try:
+            if launcher.is_running:
+                # its session was opened a while ago, and the owner's account may have ended since
+                await asyncio.to_thread(owner.check, self._who, self._session)
+            await launcher.ready()
+        except OSError as error:
+            words = f"nothing can be started here as {self._who.name}: {error}"
+            return [Outcome(handle, Result.REFUSED, words) for handle in handles]
         with_dashboard = bool(batch.dashboard_prefix)
         with ExitStack() as links:
             bound: dict[str, socket.socket] = {}
@@ -92,7 +133,7 @@ class OwnedSite:
                         sockets = launch.bind_sockets(self._where, member.id, with_dashboard)
                         bound[member.id] = links.enter_context(sockets)
             launching = wire.Launching(batch, tuple(handles))
-            outcomes: list[Outcome] = await self._helper.ask(wire.LAUNCH, launching, bound)
+            outcomes: list[Outcome] = await launcher.ask(wire.LAUNCH, launching, bound)
         return _ours(outcomes, handles)
 
     async def observe(self, known: Sequence[Handle], deep: bool = False) -> Snapshot:
@@ -132,16 +173,20 @@ class OwnedSite:
         return launch.dashboard_path(self._where, handle.id)
 
     async def unstage(self, cluster: str) -> None:
-        """As `LocalSite.unstage`."""
+        """As `LocalSite.unstage`; units are root's to stop."""
+        if launcher := self._launchers.pop(cluster, None):
+            await launcher.close()
         await self._helper.ask(wire.UNSTAGE, cluster)
+        if self._units is not None:
+            await asyncio.to_thread(self._units.dissolve, cluster)
 
     async def forget(self, cluster: str) -> None:
         """As `LocalSite.forget`."""
         await self._helper.ask(wire.FORGET, cluster)
 
     async def close(self) -> None:
-        """End the helper; what it started runs on."""
-        await self._helper.close()
+        """End the helpers; what they started runs on."""
+        await asyncio.gather(self._helper.close(), *(launcher.close() for launcher in self._launchers.values()))
 
 
 def _ours(outcomes: Sequence[Outcome], handles: Sequence[Handle]) -> list[Outcome]:

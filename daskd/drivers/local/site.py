@@ -25,13 +25,13 @@ from daskd.drivers.protocol import (
 )
 from daskd.model.cluster import Handle, Role
 from daskd.model.identity import Identity
-from daskd.model.spec import Placement
+from daskd.model.spec import Placement, WorkerGroupSpec
 
 from . import launch, logs, observe, records
 from .embedded import EmbeddedLauncher, EmbeddedSchedulers
 from .files import ClusterFiles
 from .launch import Launcher
-from .units import Units, bounds_of, running
+from .units import Bounds, Units, bounds_of
 from .zygote import Zygotes
 
 
@@ -41,6 +41,13 @@ def handles_of(batch: Batch) -> list[Handle]:
         Handle(driver="local", version=1, id=member.id, announce=member.id, data={"cluster": batch.cluster})
         for member in batch.members
     ]
+
+
+def bounds_with(batch: Batch) -> Bounds:
+    """What the batch's cluster may use on this machine, the batch included."""
+    group = batch.group
+    limit = 0 if group is None or group.memory_limit == "auto" else group.memory_limit
+    return bounds_of([*batch.beside, *((len(member.workers), limit) for member in batch.members)])
 
 
 class LocalSite:
@@ -115,6 +122,9 @@ class LocalSite:
         """The runtime's code, keys and certificates into the cluster's folder."""
         await asyncio.to_thread(self._files(payload.cluster).stage, payload.secret)
 
+    def room(self, group: WorkerGroupSpec, waiting: int) -> None:
+        """No bound: nothing waits here."""
+
     async def prepare(self, batch: Batch) -> list[Handle]:
         """The id and the cluster are all that finding one takes."""
         return handles_of(batch)
@@ -128,17 +138,14 @@ class LocalSite:
         launcher = kind(self._who, self._where, files, batch, self._children, zygote, self._bind, self._units)
         return await asyncio.get_running_loop().run_in_executor(
             self._launching,
-            lambda: self._launch(launcher, files, batch, handles),
+            lambda: self._launch(launcher, batch, handles),
         )
 
-    def _launch(
-        self, launcher: Launcher, files: ClusterFiles, batch: Batch, handles: Sequence[Handle]
-    ) -> list[Outcome]:
+    def _launch(self, launcher: Launcher, batch: Batch, handles: Sequence[Handle]) -> list[Outcome]:
+        # where only launches take place, nobody observes
+        self._children.reap()
         if self._units is not None:
-            group = batch.group
-            limit = 0 if group is None or group.memory_limit == "auto" else group.memory_limit
-            more = [(len(member.workers), limit) for member in batch.members]
-            self._units.bound(batch.cluster, bounds_of([*running(files), *more]))
+            self._units.bound(batch.cluster, bounds_with(batch))
         return [launcher.launch(member, handle) for member, handle in zip(batch.members, handles, strict=True)]
 
     async def observe(self, known: Sequence[Handle], deep: bool = False) -> Snapshot:

@@ -16,8 +16,6 @@ from pathlib import Path
 
 import structlog
 
-from .files import ClusterFiles, read_document
-
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 TIMEOUT_S = 10.0
@@ -73,19 +71,6 @@ def bounds_of(workers: Iterable[tuple[int, int]]) -> Bounds:
     )
 
 
-def running(files: ClusterFiles) -> list[tuple[int, int]]:
-    """Workers and memory limit of each node in a cluster's folder that has not ended."""
-    found = []
-    for folder in (files.folder / "instances").glob("*"):
-        spec = None if (folder / "end.json").exists() else read_document(folder / "spec.json")
-        if spec is None or spec.get("role") != "node":
-            continue
-        workers, limit = spec.get("workers"), spec.get("memory_limit")
-        if isinstance(workers, list) and isinstance(limit, int):
-            found.append((len(workers), limit))
-    return found
-
-
 class Units:
     """The units of clusters, at the system's manager or a user's; made by `find`.
 
@@ -119,11 +104,13 @@ class Units:
             )
             return None
         said: str | None = None
+        # its own: sites of several users may be opened at once
+        probe = f"probe{secrets.token_hex(4)}"
         for properties in (_SCOPE, _SCOPE_BEFORE_253):
             units = cls(programs, runtime_dir, properties)
-            said = units._run(units.placed([programs["env"], "true"], "probe", "probe", {}))
+            said = units._run(units.placed([programs["env"], "true"], probe, "probe", {}))
             if said is None:
-                units.dissolve("probe")
+                units.dissolve(probe)
                 return units
         log.warning("clusters have no systemd units of their own: systemd refuses", said=said)
         return None

@@ -101,13 +101,17 @@ class Connection:
             self._connecting.cancel()
         self.drop()
 
-    async def ask(self, python: str, request: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+    async def ask(
+        self, python: str, request: Mapping[str, Any], timeout: float, modules: program.Modules = program.MODULES
+    ) -> dict[str, Any]:
         """The answer to one request.
 
         Parameters
         ----------
         timeout
             Seconds from when the connection stands.
+        modules
+            The program that answers it.
 
         Raises
         ------
@@ -117,7 +121,7 @@ class Connection:
         async with self._sessions:
             connection = await self.connected()
             try:
-                answer = await asyncio.wait_for(_exchange(connection, python, request), timeout)
+                answer = await asyncio.wait_for(_exchange(connection, python, request, modules), timeout)
             except (asyncio.TimeoutError, TimeoutError):
                 raise Unanswered(f"no answer within {timeout:g} s") from None
             except (asyncssh.Error, OSError, program.Unreadable) as error:
@@ -227,14 +231,14 @@ class Connection:
 
 
 async def _exchange(
-    connection: asyncssh.SSHClientConnection, python: str, request: Mapping[str, Any]
+    connection: asyncssh.SSHClientConnection, python: str, request: Mapping[str, Any], modules: program.Modules
 ) -> dict[str, Any]:
     nonce = program.new_nonce()
     # nothing of the daemon's own environment goes along
     process = await connection.create_process(program.command(python), encoding=None, env={}, send_env=[])
     try:
         _, output, errors = await asyncio.gather(
-            _send(process, program.encode(request, nonce)),
+            _send(process, program.encode(request, nonce, modules)),
             _read(process.stdout, MOST_ANSWER),
             _read(process.stderr, MOST_ERRORS),
         )

@@ -10,7 +10,7 @@ from daskd.drivers.protocol import Site, Surroundings
 from daskd.model.cluster import Handle
 from daskd.model.errors import NotAllowed, Problem
 from daskd.model.identity import Identity
-from daskd.model.spec import WorkerGroupSpec
+from daskd.model.spec import ClusterSpec, WorkerGroupSpec
 
 from .options import SshOptions, SshSettings
 from .site import SshSite
@@ -43,6 +43,9 @@ class SshDriver:
     def upgrade(self, handle: Handle) -> Handle:
         """Version 1 is the only one yet."""
         return handle
+
+    def preview(self, spec: ClusterSpec, group: WorkerGroupSpec, who: Identity, surroundings: Surroundings) -> None:
+        """Nothing: no command is run that a user would know."""
 
     async def open(self, who: Identity, surroundings: Surroundings) -> Site:
         """The hosts as that user reaches them; connects with those alone that have something to clear away.

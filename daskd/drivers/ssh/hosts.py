@@ -115,7 +115,7 @@ class Hosts:
             endpoint.host, endpoint.port, endpoint.username, endpoint.key, endpoint.known_hosts, endpoint.jump
         )
         if key not in self._connections:
-            through = self._connection(_jump_of(endpoint)) if endpoint.jump else None
+            through = self._connection(jump_of(endpoint)) if endpoint.jump else None
             self._connections[key] = Connection(key, self._who, through)
         return self._connections[key]
 
@@ -127,7 +127,7 @@ class Hosts:
             await connection.close()
 
 
-def _jump_of(endpoint: Endpoint) -> Endpoint:
+def jump_of(endpoint: Endpoint) -> Endpoint:
     """The jump host: with the same keys as the host behind it, and with a user and a port of its own."""
     user, host, port = split_target(endpoint.jump)
     return Endpoint(host, port or SSH_PORT, user, endpoint.key, endpoint.known_hosts)

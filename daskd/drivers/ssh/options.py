@@ -66,8 +66,8 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Access(_Frozen):
-    """How hosts are reached and what they have; a host's own word goes before its group's."""
+class Login(_Frozen):
+    """How a host is reached."""
 
     username: Annotated[str, AfterValidator(_user)] | None = Field(
         default=None, description="The user to log in as; by default what ~/.ssh/config says, else the owner's name."
@@ -89,6 +89,19 @@ class Access(_Frozen):
         min_length=1,
         description="Its Python, a path or a name; by default the cluster's where the host has it, else python3.",
     )
+
+    @field_validator("known_hosts", mode="before")
+    @classmethod
+    def _checked(cls, path: Any) -> Any:
+        # elsewhere null means that nothing is checked
+        if path is None:
+            raise ValueError(f'host keys are checked: leave it out, name a file, or write "{INSECURE}" to take any key')
+        return path if path == INSECURE or not isinstance(path, str) else _file(path)
+
+
+class Access(Login):
+    """How hosts are reached and what they have; a host's own word goes before its group's."""
+
     cores: int | None = Field(default=None, ge=1, le=65_536, description="How many cores workers may take.")
     memory: Amount | None = Field(default=None, description="How much memory workers may take.")
     slots: int | None = Field(default=None, ge=0, le=65_536, description="How many workers it may have.")
@@ -101,14 +114,6 @@ class Access(_Frozen):
     )
     directory: File | None = Field(default=None, description="The daemon's folder there: ~/.daskd.")
 
-    @field_validator("known_hosts", mode="before")
-    @classmethod
-    def _checked(cls, path: Any) -> Any:
-        # elsewhere null means that nothing is checked
-        if path is None:
-            raise ValueError(f'host keys are checked: leave it out, name a file, or write "{INSECURE}" to take any key')
-        return path if path == INSECURE or not isinstance(path, str) else _file(path)
-
 
 class HostOptions(Access):
     """One host."""
@@ -116,7 +121,14 @@ class HostOptions(Access):
     host: Annotated[str, AfterValidator(_host)] = Field(description="Its name or address.")
 
 
-def _one_host(value: Any) -> Any:
+class LoginHost(Login):
+    """A host that commands are run on."""
+
+    host: Annotated[str, AfterValidator(_host)] = Field(description="Its name or address.")
+
+
+def one_host(value: Any) -> Any:
+    """A host as a table, where "[user@]host[:port]" was written; what is something else stays as it is."""
     if not isinstance(value, str):
         return value
     user, host, port = split_target(value)
@@ -127,7 +139,7 @@ def _hosts(value: Any) -> Any:
     return [part for part in re.split(r"[,\s]+", value) if part] if isinstance(value, str) else value
 
 
-Host = Annotated[HostOptions, BeforeValidator(_one_host)]
+Host = Annotated[HostOptions, BeforeValidator(one_host)]
 Hosts = Annotated[tuple[Host, ...], BeforeValidator(_hosts)]
 
 

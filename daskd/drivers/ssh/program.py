@@ -28,8 +28,9 @@ LOADER = (
     "exec(zlib.decompress(c))"
 )
 
-# in the order in which they import each other; the last has `main`
-_MODULES = (
+Modules = tuple[tuple[str, str], ...]
+
+MODULES: Modules = (
     ("local", "files"),
     ("local", "process"),
     ("local", "variables"),
@@ -37,6 +38,8 @@ _MODULES = (
     ("local", "records"),
     ("ssh", "remote"),
 )
+"""Package below `daskd.drivers`, and name, of what is sent: what others import before them, last what has `main`."""
+
 _BEGIN = """
 import json, sys, types
 def made(name, path=None):
@@ -48,9 +51,9 @@ def made(name, path=None):
     if parent:
         setattr(sys.modules[parent], leaf, module)
     return module
-for package in ("daskd_host", "daskd_host.local", "daskd_host.ssh"):
-    made(package, [])
 modules, request = json.loads(TEXT)
+for package in ["", *sorted({package for package, _, _ in modules})]:
+    made("daskd_host" + (package and "." + package), [])
 for package, name, source in modules:
     last = made("daskd_host." + package + "." + name)
     exec(compile(source, package + "/" + name + ".py", "exec"), last.__dict__)
@@ -73,9 +76,9 @@ def command(python: str) -> str:
     return f"{program} -I -S -c {shlex.quote(LOADER)}"
 
 
-def encode(request: Mapping[str, Any], nonce: str) -> bytes:
+def encode(request: Mapping[str, Any], nonce: str, modules: Modules = MODULES) -> bytes:
     """A request, with the program that answers it, as the loader reads it."""
-    text = json.dumps([_sources(), {**request, "nonce": nonce}])
+    text = json.dumps([_sources(modules), {**request, "nonce": nonce}])
     code = zlib.compress(_BEGIN.replace("TEXT", repr(text)).encode(), 6)
     return b"%d %s\n%s" % (len(code), hashlib.sha256(code).hexdigest().encode(), code)
 
@@ -114,7 +117,7 @@ def decode(output: bytes, nonce: str) -> dict[str, Any]:
     return dict(answer)
 
 
-@lru_cache(maxsize=1)
-def _sources() -> list[tuple[str, str, str]]:
+@lru_cache(maxsize=4)
+def _sources(modules: Modules) -> list[tuple[str, str, str]]:
     drivers = resources.files("daskd") / "drivers"
-    return [(package, name, (drivers / package / f"{name}.py").read_text("utf-8")) for package, name in _MODULES]
+    return [(package, name, (drivers / package / f"{name}.py").read_text("utf-8")) for package, name in modules]

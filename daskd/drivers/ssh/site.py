@@ -30,6 +30,7 @@ from daskd.drivers.protocol import (
 from daskd.model.cluster import Cause, End, Handle, State
 from daskd.model.identity import Identity
 from daskd.model.names import is_instance_id, is_uid
+from daskd.model.spec import WorkerGroupSpec
 
 from .clearing import Clearing
 from .connection import Down, Refused, Unanswered
@@ -102,6 +103,9 @@ class SshSite:
     async def stage(self, payload: Payload) -> None:
         """Kept for the launches, which take it along: which hosts need it is not known before."""
         self._secrets[payload.cluster] = dict(payload.secret)
+
+    def room(self, group: WorkerGroupSpec, waiting: int) -> None:
+        """No bound: nothing waits here."""
 
     async def prepare(self, batch: Batch) -> list[Handle]:
         """Ask the hosts what is free there, and spread the members over them."""

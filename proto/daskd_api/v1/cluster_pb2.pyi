@@ -1061,6 +1061,7 @@ class Worker(google.protobuf.message.Message):
     END_TIME_FIELD_NUMBER: builtins.int
     EXIT_FIELD_NUMBER: builtins.int
     MESSAGE_FIELD_NUMBER: builtins.int
+    EXPECTED_END_TIME_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Its name, as Dask shows it."""
     group: builtins.str
@@ -1096,6 +1097,10 @@ class Worker(google.protobuf.message.Message):
     def exit(self) -> global___ExitStatus:
         """How it ended; absent while it lives."""
 
+    @property
+    def expected_end_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When its system will end it (a job's walltime); absent where that is not known."""
+
     def __init__(
         self,
         *,
@@ -1119,9 +1124,10 @@ class Worker(google.protobuf.message.Message):
         end_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         exit: global___ExitStatus | None = ...,
         message: builtins.str = ...,
+        expected_end_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["end_time", b"end_time", "exit", b"exit", "join_time", b"join_time", "launch_time", b"launch_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["address", b"address", "driver", b"driver", "end_time", b"end_time", "executing", b"executing", "exit", b"exit", "group", b"group", "host", b"host", "instance", b"instance", "join_time", b"join_time", "launch_time", b"launch_time", "managed_bytes", b"managed_bytes", "memory_bytes", b"memory_bytes", "memory_limit_bytes", b"memory_limit_bytes", "message", b"message", "name", b"name", "nthreads", b"nthreads", "pid", b"pid", "processing", b"processing", "resources", b"resources", "state", b"state"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["end_time", b"end_time", "exit", b"exit", "expected_end_time", b"expected_end_time", "join_time", b"join_time", "launch_time", b"launch_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["address", b"address", "driver", b"driver", "end_time", b"end_time", "executing", b"executing", "exit", b"exit", "expected_end_time", b"expected_end_time", "group", b"group", "host", b"host", "instance", b"instance", "join_time", b"join_time", "launch_time", b"launch_time", "managed_bytes", b"managed_bytes", "memory_bytes", b"memory_bytes", "memory_limit_bytes", b"memory_limit_bytes", "message", b"message", "name", b"name", "nthreads", b"nthreads", "pid", b"pid", "processing", b"processing", "resources", b"resources", "state", b"state"]) -> None: ...
 
 global___Worker = Worker
 
@@ -1333,17 +1339,65 @@ class CreateClusterResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     CLUSTER_FIELD_NUMBER: builtins.int
+    PREVIEWS_FIELD_NUMBER: builtins.int
     @property
     def cluster(self) -> global___Cluster: ...
+    @property
+    def previews(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___GroupPreview]:
+        """With `validate_only`: what each group would get."""
+
     def __init__(
         self,
         *,
         cluster: global___Cluster | None = ...,
+        previews: collections.abc.Iterable[global___GroupPreview] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["cluster", b"cluster"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["cluster", b"cluster"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["cluster", b"cluster", "previews", b"previews"]) -> None: ...
 
 global___CreateClusterResponse = CreateClusterResponse
+
+@typing.final
+class GroupPreview(google.protobuf.message.Message):
+    """What the driver of a group submits. What holds secrets (certificates, values of variables) is left out of the texts:
+    "<payload>" stands there.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    DRIVER_FIELD_NUMBER: builtins.int
+    INSTANCES_FIELD_NUMBER: builtins.int
+    WORKERS_FIELD_NUMBER: builtins.int
+    COMMAND_FIELD_NUMBER: builtins.int
+    SUBMISSIONS_FIELD_NUMBER: builtins.int
+    SCRIPT_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """The group's name."""
+    driver: builtins.str
+    instances: builtins.int
+    """So many instances (processes, jobs) with so many workers in all, at first."""
+    workers: builtins.int
+    command: builtins.str
+    """The command that submits, as a shell takes it. Empty: the driver submits nothing that could be shown."""
+    submissions: builtins.int
+    """How often it is run, for all instances."""
+    script: builtins.str
+    """The script that it submits."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        driver: builtins.str = ...,
+        instances: builtins.int = ...,
+        workers: builtins.int = ...,
+        command: builtins.str = ...,
+        submissions: builtins.int = ...,
+        script: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["command", b"command", "driver", b"driver", "instances", b"instances", "name", b"name", "script", b"script", "submissions", b"submissions", "workers", b"workers"]) -> None: ...
+
+global___GroupPreview = GroupPreview
 
 @typing.final
 class GetClusterRequest(google.protobuf.message.Message):
@@ -1679,6 +1733,40 @@ class ApplyClusterResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["changes", b"changes", "cluster", b"cluster"]) -> None: ...
 
 global___ApplyClusterResponse = ApplyClusterResponse
+
+@typing.final
+class PreviewClusterRequest(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Name, owner/name or uid."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+global___PreviewClusterRequest = PreviewClusterRequest
+
+@typing.final
+class PreviewClusterResponse(google.protobuf.message.Message):
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PREVIEWS_FIELD_NUMBER: builtins.int
+    @property
+    def previews(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___GroupPreview]:
+        """One a group, in order."""
+
+    def __init__(
+        self,
+        *,
+        previews: collections.abc.Iterable[global___GroupPreview] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["previews", b"previews"]) -> None: ...
+
+global___PreviewClusterResponse = PreviewClusterResponse
 
 @typing.final
 class ExplainClusterRequest(google.protobuf.message.Message):

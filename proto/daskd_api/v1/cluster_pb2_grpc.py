@@ -60,6 +60,11 @@ class ClusterServiceStub(object):
                 request_serializer=daskd__api_dot_v1_dot_cluster__pb2.ExplainClusterRequest.SerializeToString,
                 response_deserializer=daskd__api_dot_v1_dot_cluster__pb2.ExplainClusterResponse.FromString,
                 )
+        self.PreviewCluster = channel.unary_unary(
+                '/daskd_api.v1.ClusterService/PreviewCluster',
+                request_serializer=daskd__api_dot_v1_dot_cluster__pb2.PreviewClusterRequest.SerializeToString,
+                response_deserializer=daskd__api_dot_v1_dot_cluster__pb2.PreviewClusterResponse.FromString,
+                )
         self.DeleteCluster = channel.unary_unary(
                 '/daskd_api.v1.ClusterService/DeleteCluster',
                 request_serializer=daskd__api_dot_v1_dot_cluster__pb2.DeleteClusterRequest.SerializeToString,
@@ -183,6 +188,13 @@ class ClusterServiceServicer(object):
 
     def ExplainCluster(self, request, context):
         """Why it is as it is: what each group aims at and why, what waits for what.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PreviewCluster(self, request, context):
+        """What is submitted to the systems that run its groups, as text. Nothing secret is in it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -313,6 +325,11 @@ def add_ClusterServiceServicer_to_server(servicer, server):
                     servicer.ExplainCluster,
                     request_deserializer=daskd__api_dot_v1_dot_cluster__pb2.ExplainClusterRequest.FromString,
                     response_serializer=daskd__api_dot_v1_dot_cluster__pb2.ExplainClusterResponse.SerializeToString,
+            ),
+            'PreviewCluster': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewCluster,
+                    request_deserializer=daskd__api_dot_v1_dot_cluster__pb2.PreviewClusterRequest.FromString,
+                    response_serializer=daskd__api_dot_v1_dot_cluster__pb2.PreviewClusterResponse.SerializeToString,
             ),
             'DeleteCluster': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteCluster,
@@ -530,6 +547,23 @@ class ClusterService(object):
         return grpc.experimental.unary_unary(request, target, '/daskd_api.v1.ClusterService/ExplainCluster',
             daskd__api_dot_v1_dot_cluster__pb2.ExplainClusterRequest.SerializeToString,
             daskd__api_dot_v1_dot_cluster__pb2.ExplainClusterResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def PreviewCluster(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/daskd_api.v1.ClusterService/PreviewCluster',
+            daskd__api_dot_v1_dot_cluster__pb2.PreviewClusterRequest.SerializeToString,
+            daskd__api_dot_v1_dot_cluster__pb2.PreviewClusterResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 

@@ -92,6 +92,12 @@ class ClusterServiceStub:
     ]
     """Why it is as it is: what each group aims at and why, what waits for what."""
 
+    PreviewCluster: grpc.UnaryUnaryMultiCallable[
+        daskd_api.v1.cluster_pb2.PreviewClusterRequest,
+        daskd_api.v1.cluster_pb2.PreviewClusterResponse,
+    ]
+    """What is submitted to the systems that run its groups, as text. Nothing secret is in it."""
+
     DeleteCluster: grpc.UnaryUnaryMultiCallable[
         daskd_api.v1.cluster_pb2.DeleteClusterRequest,
         daskd_api.v1.cluster_pb2.DeleteClusterResponse,
@@ -224,6 +230,12 @@ class ClusterServiceAsyncStub:
         daskd_api.v1.cluster_pb2.ExplainClusterResponse,
     ]
     """Why it is as it is: what each group aims at and why, what waits for what."""
+
+    PreviewCluster: grpc.aio.UnaryUnaryMultiCallable[
+        daskd_api.v1.cluster_pb2.PreviewClusterRequest,
+        daskd_api.v1.cluster_pb2.PreviewClusterResponse,
+    ]
+    """What is submitted to the systems that run its groups, as text. Nothing secret is in it."""
 
     DeleteCluster: grpc.aio.UnaryUnaryMultiCallable[
         daskd_api.v1.cluster_pb2.DeleteClusterRequest,
@@ -375,6 +387,14 @@ class ClusterServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[daskd_api.v1.cluster_pb2.ExplainClusterResponse, collections.abc.Awaitable[daskd_api.v1.cluster_pb2.ExplainClusterResponse]]:
         """Why it is as it is: what each group aims at and why, what waits for what."""
+
+    @abc.abstractmethod
+    def PreviewCluster(
+        self,
+        request: daskd_api.v1.cluster_pb2.PreviewClusterRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[daskd_api.v1.cluster_pb2.PreviewClusterResponse, collections.abc.Awaitable[daskd_api.v1.cluster_pb2.PreviewClusterResponse]]:
+        """What is submitted to the systems that run its groups, as text. Nothing secret is in it."""
 
     @abc.abstractmethod
     def DeleteCluster(

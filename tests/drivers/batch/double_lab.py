@@ -1,4 +1,4 @@
-"""A double of PBS, or of Torque, on this machine: its command lines over local processes. No test of the real ones."""
+"""Doubles of batch systems on this machine: their command lines over local processes. No test of the real ones."""
 
 from __future__ import annotations
 
@@ -9,15 +9,24 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .double_pbs import COMMANDS
+from .double_client import ask
+from .double_command import DIALECTS
 from .lab import until
 
-_VARIABLES = {"pbs": "PBS_ARRAY_INDEX", "torque": "PBS_ARRAYID"}
+_HERE = Path(__file__).parent
+_ROOT = _HERE.parents[2]
+_COMMAND = f"""\
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+from {__package__}.double_command import main
+sys.exit(main())
+"""
+"""Of no site's packages, so that it begins within a moment."""
 
 
 @dataclass
@@ -47,6 +56,22 @@ class Double:
             yield
         finally:
             self.server.send_signal(signal.SIGCONT)
+
+    def owners(self) -> dict[str, str]:
+        """Whose is what has not ended, by job."""
+        return {job["id"]: job["owner"] for job in ask(self.folder, verb="list") if job["state"] != "C"}
+
+    def pause(self) -> None:
+        """Stop all that runs."""
+        ask(self.folder, verb="pause", jobs=list(self.owners()))
+
+    def expire(self, number: int) -> None:
+        """Let the time of all jobs be over, and tell them by a signal."""
+        ask(self.folder, verb="expire", jobs=list(self.owners()), numbers=[number])
+
+    def delete(self, job: str) -> None:
+        """End a job, whoever's it is."""
+        ask(self.folder, verb="delete", jobs=[job])
 
     def pids(self) -> list[int]:
         """What jobs run."""
@@ -82,18 +107,25 @@ class Double:
 
 
 @contextmanager
-def double(dialect: str) -> Iterator[Double]:
-    """A double of "pbs" or "torque"; all of it is gone afterwards."""
+def double(dialect: str, wrap: Callable[[Sequence[str]], list[str]] = list) -> Iterator[Double]:
+    """A double of one of `DIALECTS`; all of it is gone afterwards.
+
+    Parameters
+    ----------
+    wrap
+        What its server is started as, such as `in_reach` where jobs of other users shall run.
+    """
     folder = Path(tempfile.mkdtemp(prefix="dkd-", dir="/tmp"))
-    here = Path(__file__).parent
+    folder.chmod(0o755)
     for name in ("bin", "spool"):
         (folder / name).mkdir()
-    for name in COMMANDS:
-        argv = [sys.executable, "-I", "-S", str(here / "double_pbs.py"), dialect, str(folder), name]
+    for name in DIALECTS[dialect]:
+        argv = [sys.executable, "-I", "-S", "-c", _COMMAND, str(_ROOT), dialect, str(folder), name]
         (folder / "bin" / name).write_text(f'#!/bin/sh\nexec {shlex.join(argv)} "$@"\n')
         (folder / "bin" / name).chmod(0o755)
-    argv = [sys.executable, "-I", "-S", str(here / "double_server.py"), str(folder), _VARIABLES[dialect]]
-    made = Double(folder, subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *argv], start_new_session=True))
+    argv = [sys.executable, "-I", "-S", str(_HERE / "double_server.py"), str(folder)]
+    server = wrap(["setpriv", "--pdeathsig", "KILL", *argv])
+    made = Double(folder, subprocess.Popen(server, start_new_session=True))
     try:
         until((folder / "socket").exists, "its server listens")
         yield made

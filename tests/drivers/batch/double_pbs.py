@@ -1,32 +1,18 @@
-"""The command lines of the double of PBS, and of Torque's: ``python double_pbs.py DIALECT FOLDER COMMAND ARGUMENT...``
-
-What they print has the form of the systems' own. Standard library alone; no code of daskd.
-"""
+"""The command lines of the double of PBS, and of Torque's. Standard library alone; no code of daskd."""
 
 from __future__ import annotations
 
-import json
 import signal
-import socket
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .double_client import ask, exit_code, header_of, seconds, value_of
+
 UNKNOWN = 153
-
-
-def ask(folder: Path, **request: Any) -> Any:
-    """What the server answers."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(folder / "socket"))
-        connection.sendall(json.dumps(request).encode())
-        connection.shutdown(socket.SHUT_WR)
-        return json.loads(b"".join(iter(lambda: connection.recv(65_536), b"")))
-
-
-def value_of(arguments: list[str], name: str) -> str:
-    """What stands after an option; empty without it."""
-    return arguments[arguments.index(name) + 1] if name in arguments else ""
+_LIMIT = {"pbs": -29, "torque": -11}
+"""Exit status of what was ended for its walltime."""
 
 
 def qsub(dialect: str, folder: Path, arguments: list[str]) -> int:
@@ -36,13 +22,33 @@ def qsub(dialect: str, folder: Path, arguments: list[str]) -> int:
     if dialect == "pbs" and members and int(first) >= int(last):
         sys.stderr.write("qsub: illegal -J value\n")
         return 2
-    indexes = list(range(int(first), int(last) + 1)) if members else None
-    answer = ask(folder, verb="submit", name=value_of(arguments, "-N"), indexes=indexes, text=sys.stdin.read())
+    form = "{number}[{index}].double" if members else "{number}.double"
+    variable = {"PBS_ARRAY_INDEX" if dialect == "pbs" else "PBS_ARRAYID": "{index}"} if members else {}
+    text = sys.stdin.read()
+    answer = ask(
+        folder,
+        verb="submit",
+        name=value_of(arguments, "-N"),
+        indexes=list(range(int(first), int(last) + 1)) if members else [0],
+        text=text,
+        form=form,
+        variables={"PBS_JOBID": form, **variable},
+        **asked_of(text),
+    )
     if "refused" in answer:
-        sys.stderr.write(f"qsub: {answer['refused']}\n")
+        sys.stderr.write("qsub: Unknown queue MSG=cannot locate queue\n")
         return 1
-    print(answer["id"])
+    print(f"{answer['number']}[].double" if members else answer["ids"][0])
     return 0
+
+
+def asked_of(script: str) -> dict[str, Any]:
+    """What a script's header asks for, as the server takes it."""
+    header = header_of(script, "PBS")
+    walltime = next((word.partition("=")[2] for word in header if word.startswith("walltime=")), "")
+    queue = value_of(header, "-q")
+    asked = {"walltime": walltime} | ({"queue": queue} if queue else {})
+    return {"asked": asked, "limit": seconds(walltime), "held": "-h" in header}
 
 
 def wrapped(line: str) -> str:
@@ -51,19 +57,27 @@ def wrapped(line: str) -> str:
     return "\n\t".join(part for part in parts if part)
 
 
+def status_of(dialect: str, job: dict[str, Any]) -> str:
+    """How a job ended; nothing of what was never started."""
+    if job["status"] is None:
+        return ""
+    if job["why"] == "limit":
+        return str(_LIMIT[dialect])
+    code = exit_code(job["status"])
+    return str(256 - code if code < 0 else code)
+
+
 def shown(dialect: str, job: dict[str, Any]) -> str:
     """One job as `qstat -f` writes it."""
     state = "F" if job["state"] == "C" and dialect == "pbs" else job["state"]
-    fields = {"Job_Name": job["name"], "Job_Owner": "root@double", "job_state": state, "comment": job["comment"]}
+    fields = {"Job_Name": job["name"], "Job_Owner": f"{job['owner']}@double", "job_state": state}
     if job["used"] is not None:
         fields |= {
             "exec_host": "node1/0",
             "resources_used.walltime": f"00:{job['used'] // 60:02}:{job['used'] % 60:02}",
         }
-    if job["walltime"]:
-        fields["Resource_List.walltime"] = job["walltime"]
-    if job["status"] is not None:
-        fields["Exit_status" if dialect == "pbs" else "exit_status"] = str(job["status"])
+    fields["Resource_List.walltime"] = job["asked"]["walltime"]
+    fields["Exit_status" if dialect == "pbs" else "exit_status"] = status_of(dialect, job)
     fields["Variable_List"] = "PBS_O_HOME=/root,PBS_O_PATH=/usr/local/bin:/usr/bin:/bin:/usr/local/games,PBS_O_MAIL=x"
     lines = [wrapped(f"    {name} = {value}") for name, value in fields.items() if value]
     return "\n".join([f"Job Id: {job['id']}", *lines, ""])
@@ -86,18 +100,16 @@ def told(command: str, missing: list[str]) -> int:
     return UNKNOWN if missing else 0
 
 
-def qsig(dialect: str, folder: Path, arguments: list[str]) -> int:
+def qsig(folder: Path, arguments: list[str]) -> int:
     """Signal jobs."""
     number = int(signal.Signals[f"SIG{arguments[1]}"])
     return told("qsig", ask(folder, verb="signal", jobs=arguments[2:], number=number))
 
 
-def qdel(dialect: str, folder: Path, arguments: list[str]) -> int:
+def qdel(folder: Path, arguments: list[str]) -> int:
     """End jobs."""
     return told("qdel", ask(folder, verb="delete", jobs=arguments))
 
 
-COMMANDS = {"qsub": qsub, "qstat": qstat, "qsig": qsig, "qdel": qdel}
-
-if __name__ == "__main__":
-    sys.exit(COMMANDS[sys.argv[3]](sys.argv[1], Path(sys.argv[2]), sys.argv[4:]))
+PBS = {"qsub": partial(qsub, "pbs"), "qstat": partial(qstat, "pbs"), "qsig": qsig, "qdel": qdel}
+TORQUE = {"qsub": partial(qsub, "torque"), "qstat": partial(qstat, "torque"), "qsig": qsig, "qdel": qdel}

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from pathlib import Path
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "setpriv")
 PARTITION = "main"
 CORES_OF_NODE = 8
+LIVING = ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED")
 
 _CONF = """\
 ClusterName=test
@@ -54,9 +55,17 @@ AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 JobRequeue=1
 MaxArraySize=1001
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 {nodes}
-PartitionName={partition} Nodes=node[1-{n}] Default=YES MaxTime=60 State=UP
+PartitionName={partition} Nodes=node[1-{n}] Default=YES MaxTime=60 State=UP PreemptMode=OFF
+PartitionName=requeued Nodes=node[1-{n}] MaxTime=60 State=UP PriorityTier=1 PreemptMode=REQUEUE
+PartitionName=cancelled Nodes=node[1-{n}] MaxTime=60 State=UP PriorityTier=1 PreemptMode=CANCEL
+PartitionName=urgent Nodes=node[1-{n}] MaxTime=60 State=UP PriorityTier=10 PreemptMode=OFF
 """
+
+
+Accounts = Callable[["Slurm"], Mapping[str, str]]
 
 
 class Unavailable(Exception):
@@ -95,10 +104,16 @@ class Slurm:
         All its files.
     wrap
         What its daemons' command lines are made of, such as `in_reach` where jobs of other users shall run.
+    accounts
+        Begins the accounting, once munged listens; answers with what stands in slurm.conf for it.
+    changes
+        What else stands there in place of what does.
     """
 
     folder: Path
     wrap: Callable[[Sequence[str]], list[str]] = list
+    accounts: Accounts | None = None
+    changes: Mapping[str, str] = field(default_factory=dict)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -119,22 +134,33 @@ class Slurm:
             "RealMemory=16000 State=UNKNOWN"
             for i, port in enumerate(ports, 1)
         )
-        self.conf.write_text(
-            _CONF.format(host=host, folder=self.folder, port=controller, nodes=nodes, partition=PARTITION, n=n)
-        )
+        text = _CONF.format(host=host, folder=self.folder, port=controller, nodes=nodes, partition=PARTITION, n=n)
+        self.conf.write_text(changed(text, self.changes))
         munge = [f"--key-file={key}", f"--socket={self.folder}/run/munge.socket"]
         munge += [f"--pid-file={self.folder}/run/munged.pid", f"--log-file={self.folder}/log/munged.log"]
-        self._run("munged", "--foreground", "--force", f"--seed-file={self.folder}/run/munge.seed", *munge)
+        self.run("munged", "--foreground", "--force", f"--seed-file={self.folder}/run/munge.seed", *munge)
         until((self.folder / "run" / "munge.socket").exists, "munged listens")
+        if self.accounts is not None:
+            self.conf.write_text(changed(self.conf.read_text(), self.accounts(self)))
         self.start_controller()
         for i in range(1, n + 1):
             (self.folder / "spool" / f"node{i}").mkdir()
-            self._run("slurmd", "-D", "-N", f"node{i}", name=f"node{i}")
+            self.start_node(i)
         until(lambda: self._idle() == n, f"{n} nodes are idle: {self._log()}")
+
+    def start_node(self, i: int) -> None:
+        """Begin a node's daemon, or begin it again."""
+        self.run("slurmd", "-D", "-N", f"node{i}", name=f"node{i}")
+
+    def lose_node(self, i: int) -> None:
+        """A node's daemon dies; what the node runs goes on, and Slurm sees neither."""
+        process = self.running.pop(f"node{i}")
+        process.kill()
+        process.wait(60)
 
     def start_controller(self) -> None:
         """Begin the controller, or begin it again: what runs on nodes is as it was."""
-        self._run("slurmctld", "-D", "-i")
+        self.run("slurmctld", "-D", "-i")
 
     def stop_controller(self) -> None:
         """End it as for a restart: it saves what it knows, where a crash would cost it the youngest jobs."""
@@ -152,11 +178,12 @@ class Slurm:
         finally:
             process.send_signal(signal.SIGCONT)
 
-    def _run(self, program: str, *arguments: str, name: str = "") -> None:
+    def run(self, program: str, *arguments: str, name: str = "", env: Mapping[str, str] | None = None) -> None:
+        """Start one of its daemons, which dies with this process."""
         with (self.folder / "log" / f"{name or program}.out").open("ab") as log:
             self.running[name or program] = subprocess.Popen(
                 self.wrap(["setpriv", "--pdeathsig", "KILL", program, *arguments]),
-                env={**os.environ, "SLURM_CONF": str(self.conf)},
+                env={**os.environ, "SLURM_CONF": str(self.conf), **(env or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -182,6 +209,12 @@ class Slurm:
         """What is in the queue, an element each, such as "7_3"; with `states` only what is in one of them."""
         chosen = [f"--states={','.join(states)}"] if states else []
         return self.ask("squeue", "-h", "-r", *chosen, "-o", "%i").split()
+
+    def owners(self) -> dict[str, str]:
+        """Whose is what has not ended, by element."""
+        living = f"--states={','.join(LIVING)}"
+        lines = self.ask("squeue", "-h", "-r", living, "-o", "%i %u").splitlines()
+        return dict(line.split() for line in lines)
 
     def processes(self) -> dict[int, str]:
         """Command lines of all that jobs run, by pid."""
@@ -229,8 +262,19 @@ class Slurm:
         return False
 
 
+def changed(text: str, changes: Mapping[str, str]) -> str:
+    """Lines of "key=value" with other values, and what is new."""
+    lines = [line for line in text.splitlines() if line.partition("=")[0] not in changes]
+    return "\n".join([*lines, *(f"{key}={value}" for key, value in changes.items()), ""])
+
+
 @contextmanager
-def slurm(nodes: int = 2, wrap: Callable[[Sequence[str]], list[str]] = list) -> Iterator[Slurm]:
+def slurm(
+    nodes: int = 2,
+    wrap: Callable[[Sequence[str]], list[str]] = list,
+    accounts: Accounts | None = None,
+    changes: Mapping[str, str] | None = None,
+) -> Iterator[Slurm]:
     """A Slurm with so many nodes; all of it is gone afterwards.
 
     Raises
@@ -243,7 +287,7 @@ def slurm(nodes: int = 2, wrap: Callable[[Sequence[str]], list[str]] = list) -> 
         raise Unavailable(f"it needs root and {', '.join(PROGRAMS)}")
     folder = Path(tempfile.mkdtemp(prefix="dks-", dir="/tmp"))
     folder.chmod(0o755)
-    made = Slurm(folder, wrap)
+    made = Slurm(folder, wrap, accounts, changes or {})
     try:
         made.start(nodes)
         yield made

@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,9 +147,12 @@ class Sge:
     ----------
     folder
         All its files.
+    wrap
+        What its host's daemon is started as, such as `in_reach` where jobs of other users shall run.
     """
 
     folder: Path
+    wrap: Callable[[Sequence[str]], list[str]] = list
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
 
@@ -239,7 +242,7 @@ class Sge:
     def _run(self, program: str) -> None:
         with (self.folder / "log" / f"{program}.out").open("ab") as log:
             self.running[program] = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", str(LIB / program)],
+                self.wrap(["setpriv", "--pdeathsig", "KILL", str(LIB / program)]),
                 env={"PATH": os.defpath, "LANG": "C.UTF-8", **self.variables, "SGE_ND": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -259,6 +262,12 @@ class Sge:
         done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=90, check=False)
         assert not check or done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
         return done.stdout
+
+    def owners(self) -> dict[str, str]:
+        """Whose is what has not ended, by job and task."""
+        # two lines of heading; each task a line of its own, which is the last word
+        lines = (line.split() for line in self.ask("qstat", "-u", "*", "-g", "d").splitlines()[2:])
+        return {f"{words[0]}.{words[-1]}": words[3] for words in lines}
 
     def processes(self) -> dict[int, str]:
         """Command lines of all that jobs run, by pid."""
@@ -306,7 +315,7 @@ class Sge:
 
 
 @contextmanager
-def sge() -> Iterator[Sge]:
+def sge(wrap: Callable[[Sequence[str]], list[str]] = list) -> Iterator[Sge]:
     """An SGE with one host; all of it is gone afterwards.
 
     Raises
@@ -318,7 +327,7 @@ def sge() -> Iterator[Sge]:
         raise Unavailable(f"it needs root, setpriv and, in {LIB}, {', '.join(PROGRAMS)}")
     folder = Path(tempfile.mkdtemp(prefix="dkg-", dir="/tmp"))
     folder.chmod(0o755)
-    made = Sge(folder)
+    made = Sge(folder, wrap)
     try:
         made.start()
         yield made

@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from daskd.drivers.batch.script import body_of, script_of
+from daskd.drivers.batch.script import body_of, handed_over
 from daskd.drivers.batch.slurm import Slurm
 from daskd.drivers.batch.slurm_driver import SlurmOptions
+from daskd.drivers.batch.system import Jobs
 from daskd.drivers.protocol import Batch, Member, RuntimeSettings
 from daskd.model.cluster import Role
 from daskd.model.spec import ClusterSpec, WorkerGroupSpec
@@ -43,7 +44,8 @@ def script(
     secret |= {"worker.pem": issued.certificates["worker"].encode(), "worker.key": issued.keys["worker"].encode()}
     files = {"folder": str(folder), "state": "abcde", "secret": secret}
     body = body_of(batch, members, chosen, MEMBERS, Slurm.index_variable, files)
-    return script_of(chosen, Slurm().directives(members, chosen), body)
+    jobs = Jobs("x", tuple(member.id for member in MEMBERS), f"{folder}/jobs", batch.runtime.grace)
+    return handed_over(Slurm(), chosen, members, body, jobs).stdin
 
 
 def run(text: str, index: int = 0, **env: str) -> subprocess.CompletedProcess[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,18 +13,17 @@ import pytest
 from distributed import Client
 
 from daskd_client import AsyncDaskd, RemoteCluster
-from daskd_client.types import AdaptivePolicy, Cluster, ClusterSpec, Phase, WorkerGroupSpec
-from tests.daemon_process import DaemonProcess, daemon_process, until
+from daskd_client.types import Cluster, ClusterSpec, Phase, WorkerGroupSpec
+from tests.daemon_process import DaemonProcess, until
 from tests.spine.killed_daemon import asked_through_death, eventually, start_armed
 
-from .lab import CORES_OF_NODE, PARTITION, Slurm, Unavailable, keys, slurm
+from .clusters import SLOW, comes_to, create, eventually_true, has, told, until_told
+from .lab import CORES_OF_NODE, LIVING, PARTITION, Slurm, Unavailable, slurm
+from .labs import lab_daemon, slurm_as_lab
 
 pytestmark = [pytest.mark.systems, pytest.mark.timeout(600)]
 
 NODES = 2
-LIVING = ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED")
-SLOW = 240.0
-"""For what the daemon itself waits for a minute or two with."""
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +39,8 @@ def system() -> Iterator[Slurm]:
 @pytest.fixture
 def unstarted(system: Slurm) -> Iterator[DaemonProcess]:
     """A daemon that uses it, not yet started; its jobs are gone after the test."""
-    with daemon_process('[clusters]\ncontact_host = "127.0.0.1"\n') as process:
-        with process.config.open("a") as config:
-            config.write(f'[drivers.slurm]\nconf = "{system.conf}"\nper_minute = 6000\npoll = 2\n')
-            config.write(f'log_directory = "{process.folder}/shared"\n')
+    with lab_daemon(slurm_as_lab(system)) as process:
         yield process
-        if process.process is not None and process.process.poll() is None:
-            process.kill()
-        for job in system.jobs(*LIVING):
-            system.ask("scancel", job, check=False)
-        until(lambda: not system.jobs(*LIVING), "no job is left")
 
 
 @pytest.fixture
@@ -57,21 +50,8 @@ def daemon(unstarted: DaemonProcess) -> DaemonProcess:
     return unstarted
 
 
-def create(daemon: DaemonProcess, n: int, options: dict[str, Any] | None = None, **more: Any) -> RemoteCluster:
-    """A cluster of jobs, as users ask for one."""
-    return RemoteCluster(
-        "sim",
-        address=daemon.address,
-        driver="slurm",
-        n_workers=n,
-        worker={"nthreads": 1, "memory_limit": "300MB"},
-        options={"queue": PARTITION, "walltime": "00:30:00", **(options or {})},
-        **more,
-    )
-
-
 def spec(n: int, **options: Any) -> ClusterSpec:
-    """The same for the bare API."""
+    """A cluster of jobs for the bare API."""
     group = WorkerGroupSpec(
         n_workers=n,
         driver="slurm",
@@ -80,73 +60,6 @@ def spec(n: int, **options: Any) -> ClusterSpec:
         options={"queue": PARTITION, "walltime": "00:30:00", **options},
     )
     return ClusterSpec(groups=(group,))
-
-
-def has(n: int) -> Callable[[Cluster], bool]:
-    """Whether a cluster runs with so many workers, none coming or going."""
-
-    def told(cluster: Cluster) -> bool:
-        group = cluster.groups[0]
-        return cluster.phase is Phase.RUNNING and (group.running, group.pending, group.ending) == (n, 0, 0)
-
-    return told
-
-
-async def comes_to(
-    daskd: AsyncDaskd, is_so: Callable[[Cluster], bool], what: str, timeout: float = 90.0, of: str = "sim"
-) -> Cluster:
-    """The cluster, once it is so."""
-    found: list[Cluster] = []
-
-    async def looked() -> bool:
-        found[:] = [await daskd.get(of)]
-        return is_so(found[0])
-
-    try:
-        await eventually(looked, what, timeout)
-    except AssertionError as error:
-        raise AssertionError(f"{error}: {found}") from error
-    return found[0]
-
-
-async def told(daskd: AsyncDaskd, type_: str) -> str:
-    """The messages of the events of a type, put together."""
-    return "\n".join(event.message for event in await daskd.events("sim") if event.type == type_)
-
-
-def until_told(daskd: AsyncDaskd, type_: str, words: str) -> Callable[[], Awaitable[bool]]:
-    async def is_told() -> bool:
-        return words in await told(daskd, type_)
-
-    return is_told
-
-
-def add(x: int) -> int:
-    return x + 1
-
-
-def test_a_cluster_lives_through_everything(daemon: DaemonProcess, system: Slurm) -> None:
-    """Create, compute, kill -9 of the daemon, attach, scale, delete: nothing is lost, and in the end nothing left."""
-    with create(daemon, 2) as cluster, Client(cluster) as client:
-        client.wait_for_workers(2, timeout=90)
-        assert client.gather(client.map(add, range(10))) == list(range(1, 11))
-        before, jobs = set(client.scheduler_info()["workers"]), system.jobs("RUNNING")
-        assert len(jobs) == 2
-    daemon.restart()
-    cluster = RemoteCluster.attach("sim", address=daemon.address)
-    with Client(cluster) as client:
-        assert set(client.scheduler_info()["workers"]) == before
-        assert system.jobs("RUNNING") == jobs
-        assert "worker-started" in str(cluster.get_logs())
-        cluster.scale(3)
-        client.wait_for_workers(3, timeout=90)
-        cluster.scale(1)
-        until(lambda: len(client.scheduler_info()["workers"]) == 1, "two have retired")
-        until(lambda: len(system.jobs(*LIVING)) == 1, "their jobs have ended")
-    cluster.shutdown()
-    until(lambda: not system.jobs(*LIVING), "no job is left")
-    until(lambda: not system.processes(), "nothing runs any more")
-    until(lambda: not keys(daemon.folder / "shared"), "no key is left")
 
 
 @pytest.mark.parametrize(("point", "adopted"), [("launch.intended:2", False), ("launch.launched:2", True)])
@@ -167,20 +80,6 @@ async def test_a_daemon_killed_in_a_launch_launches_once(
         ending = await daskd.delete("sim")
         await comes_to(daskd, lambda cluster: cluster.phase is Phase.STOPPED, "it has ended", SLOW, ending.uid)
         assert not system.jobs(*LIVING)
-
-
-async def test_adaptive_follows_the_work(daemon: DaemonProcess, system: Slurm) -> None:
-    """Tasks bring jobs, and when there are none left so are they."""
-    async with AsyncDaskd(daemon.address) as daskd:
-        await daskd.create("sim", spec(0))
-        await comes_to(daskd, lambda cluster: cluster.phase is Phase.RUNNING, "it runs")
-        await daskd.adapt("sim", AdaptivePolicy(minimum=0, maximum=3))
-        cluster = await asyncio.to_thread(RemoteCluster.attach, "sim", address=daemon.address)
-        with Client(cluster) as client:
-            assert await asyncio.to_thread(client.gather, client.map(lambda x: x + 1, range(50))) == list(range(1, 51))
-        await comes_to(daskd, has(0), "all have gone", SLOW)
-        until(lambda: not system.jobs(*LIVING), "no job is left")
-        cluster.close()
 
 
 async def test_a_job_that_somebody_cancels_is_replaced(daemon: DaemonProcess, system: Slurm) -> None:
@@ -257,13 +156,6 @@ async def test_jobs_too_many_go_first_where_they_wait(daemon: DaemonProcess, sys
         assert system.jobs("RUNNING") == running
 
 
-async def eventually_true(condition: Callable[[], bool], what: str) -> None:
-    async def looked() -> bool:
-        return condition()
-
-    await eventually(looked, what, 90)
-
-
 async def test_a_held_job_is_told_and_runs_when_it_is_released(daemon: DaemonProcess, system: Slurm) -> None:
     """A hold is no failure: Slurm's words are told, and what is released is used."""
     async with AsyncDaskd(daemon.address) as daskd:
@@ -325,3 +217,45 @@ async def test_no_secret_stands_in_what_others_can_read(daemon: DaemonProcess, s
         assert "correct-horse" not in system.ask("scontrol", "show", "job", job)
         assert not [line for line in system.processes().values() if "correct-horse" in line or "PRIVATE KEY" in line]
         assert not [path for path in (daemon.folder / "shared").rglob("*.key") if path.stat().st_mode & 0o077]
+
+
+def test_a_script_can_be_looked_at_before_and_after(daemon: DaemonProcess) -> None:
+    """A dry run shows command and script, with no value of a variable; a cluster that there is has the same script."""
+    argv = [sys.executable, "-m", "daskctl", "create", "sim", "--driver", "slurm", "-n", "2", "--option"]
+    argv += [f"queue={PARTITION}", "--memory", "300MB", "--option", "walltime=00:30:00", "--env", "TOKEN=s3cret"]
+    done = subprocess.run(
+        [*argv, "--dry-run"], env=daemon.env, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "# group default, driver slurm: 2 jobs, 2 workers" in done.stdout
+    assert "\n$ sbatch " in done.stdout
+    assert "s3cret" not in done.stdout
+    with create(daemon, 2, environment={"TOKEN": "s3cret"}) as cluster:
+        script = cluster.job_script()
+        assert "s3cret" not in script
+        headers = [[line for line in text.splitlines() if line[:1] == "#"] for text in (script, done.stdout)]
+        assert f"#SBATCH --partition={PARTITION}" in headers[0]
+        assert headers[0] == headers[1][1:]
+        cluster.shutdown()
+
+
+async def test_no_more_jobs_wait_than_the_site_allows(unstarted: DaemonProcess, system: Slurm) -> None:
+    """Two clusters of one user queue no more jobs than they may together; the others are told, and come in turn."""
+    with unstarted.config.open("a") as config:
+        config.write("max_queued = 3\n")
+    unstarted.start()
+    async with AsyncDaskd(unstarted.address) as daskd:
+        # nothing of a held job's starts
+        await daskd.create("sim", spec(4, job_extra_directives=["--hold"]))
+        await daskd.create("two", spec(4, job_extra_directives=["--hold"]))
+        for name in ("sim", "two"):
+            await comes_to(daskd, lambda cluster: "the site allows 3" in cluster.groups[0].message, "told", of=name)
+        until(lambda: len(system.jobs("PENDING")) == 3, "three jobs wait")
+        released = set(system.jobs("PENDING"))
+        for job in released:
+            system.ask("scontrol", "release", job)
+        until(lambda: set(system.jobs("PENDING")) - released, "others are submitted once these run", SLOW)
+        assert len(system.jobs("PENDING")) <= 3
+        for name in ("sim", "two"):
+            assert (await daskd.get(name)).groups[0].failures == 0
+            await daskd.delete(name)

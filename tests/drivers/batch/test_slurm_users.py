@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.daemon_process import daemon_process, until
-from tests.users.accounts import Account, accounts, in_reach
+from tests.users.accounts import Account, accounts, in_reach, limits, needs_limits
 from tests.users.conftest import Served
 
 from .lab import PARTITION, Slurm, Unavailable, keys, slurm
@@ -116,3 +116,21 @@ def test_the_owner_reads_logs_and_leaves_nothing(served: Served, system: Slurm, 
     until(lambda: not system.processes(), "no process is left", 120.0)
     until(lambda: not keys(served.ann.home / ".daskd"), "no key is left")
     assert list((served.ann.home / ".daskd").rglob("output.*.log"))
+
+
+@needs_limits
+def test_whom_pam_refuses_submits_nothing(served: Served, system: Slurm) -> None:
+    """A refusal is told in PAM's words; Slurm has no job of that user's, and the cluster is ended all the same."""
+    options = ["--option", f"queue={PARTITION}", "--option", "walltime=00:30:00"]
+    daskctl(served, served.bob, "create", "refused", "-n", "0", "--driver", "slurm", *options)
+    with limits(served.bob, "- maxlogins 0"):
+        daskctl(served, served.bob, "scale", "refused", "1", "--no-wait")
+        message = until(lambda: _refusal(served), "the submission is refused")
+        assert "There were too many logins for 'daskd-bob'" in message
+        assert not system.jobs("PENDING", "RUNNING")
+        daskctl(served, served.bob, "delete", "refused")
+
+
+def _refusal(served: Served) -> str:
+    events = daskctl(served, served.bob, "events", "refused")["events"]
+    return next((event["message"] for event in events if event["type"] == "LAUNCH_REFUSED"), "")

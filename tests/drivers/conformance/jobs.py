@@ -14,9 +14,10 @@ from daskd.drivers.batch.driver import BatchDriver
 from daskd.drivers.batch.options import BatchSettings
 from daskd.drivers.protocol import Observation, Site
 from daskd.model.spec import WorkerGroupSpec
+from tests.daemon_process import until
 
-from ..batch.lab import until
 from ..bench import Bench
+from .nodes import node_of
 
 
 class System(Protocol):
@@ -62,12 +63,8 @@ class JobsHarness:
 
     def kill(self, seen: Observation) -> None:
         # a job runs, by its system's word, before its node does
-        until(lambda: self._nodes(seen.handle.id), "its node runs")
-        [node] = self._nodes(seen.handle.id)
+        node = until(lambda: node_of(self.processes(), seen.handle.id), "its node runs")
         os.kill(node, signal.SIGKILL)
-
-    def _nodes(self, instance: str) -> list[int]:
-        return [pid for pid, line in self.processes().items() if "daskd_runtime node" in line and instance in line]
 
     def freeze(self) -> AbstractContextManager[None]:
         return self.system.frozen()

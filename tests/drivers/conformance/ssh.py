@@ -16,6 +16,7 @@ from daskd.model.spec import WorkerGroupSpec
 from ..bench import Bench
 from ..ssh.lab import Unavailable, kill, lab
 from ..ssh.rig import Rig, rig_of
+from .nodes import node_of
 
 
 class SshHarness:
@@ -49,11 +50,9 @@ class SshHarness:
 
     def kill(self, seen: Observation) -> None:
         # the pid that was observed is that of the host's own namespace
-        mine = [
-            pid for pid, line in self.processes().items() if "daskd_runtime node" in line and seen.handle.id in line
-        ]
-        assert len(mine) == 1, mine
-        kill(mine[0])
+        node = node_of(self.processes(), seen.handle.id)
+        assert node is not None
+        kill(node)
 
     @contextmanager
     def freeze(self) -> Iterator[None]:

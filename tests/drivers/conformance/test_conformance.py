@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from daskd.drivers.protocol import Result, Site
 from daskd.model.cluster import Cause, Handle, State
 from daskd.model.names import new_state_id
 
-from ..bench import Bench, all_in, observed, stored, until
+from ..bench import PATIENCE, Bench, all_in, observed, stored, until
 from .harness import Harness
 from .harnesses import FREEZABLE
 
@@ -29,8 +30,13 @@ async def log_of(site: Site, handle: Handle, cursor: str = "") -> tuple[list[str
 
 
 async def ended(site: Site, handles: list[Handle]) -> None:
-    """Ask for the end of all, and see it."""
-    await site.terminate(handles)
+    """Ask for the end of all, as the core does: those again of whom nobody knows whether they heard; and see it."""
+    deadline, unheard = time.monotonic() + PATIENCE, handles
+    while unheard := [
+        o.handle for o in await site.terminate(unheard) if o.result not in (Result.ACCEPTED, Result.GONE)
+    ]:
+        assert time.monotonic() < deadline, f"not within {PATIENCE:g} s: all are asked to end: {unheard}"
+        await asyncio.sleep(0.1)
     await all_in(site, handles, State.ENDED)
 
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing_extensions import assert_type
 
 from daskd_client import AsyncDaskd, Explanation
+from daskd_client.preview import GroupPreview
 from daskd_client.types import (
     AdaptivePolicy,
     Applied,
@@ -58,6 +59,8 @@ async def clusters(daskd: AsyncDaskd) -> None:
     assert_type(await daskd.apply("etl", spec, validate_only=True), Applied)
     assert_type((await daskd.apply("etl", spec)).changes, tuple[str, ...])
     assert_type(await daskd.explain("etl"), Explanation)
+    assert_type((await daskd.preview("etl", spec)).previews, tuple[GroupPreview, ...])
+    assert_type(await daskd.job_scripts("etl"), list[GroupPreview])
     assert_type(await daskd.dashboard_link("etl"), DashboardLink)
     assert_type(await daskd.share("etl", "@staff", Right.VIEW), Cluster)
     assert_type(await daskd.share("etl", "bob", "use"), Cluster)
