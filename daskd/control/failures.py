@@ -67,7 +67,7 @@ def scheduler_ended(ledger: Ledger, view: View, ended: Instance, seen: Observati
     if not _restart(ledger, view.settings, told, bound, now):
         return
     if was_running and cluster.scheduler.resumable:
-        _tell_resumption(ledger, told, ended)
+        _tell_resumption(ledger, words, view.tails.get(ended.id, ""), ended)
     elif was_running:
         _tell_loss(ledger, view, words, ended)
     else:
@@ -114,13 +114,10 @@ def abandoned(ledger: Ledger, view: View, instance: Instance, now: float) -> Non
     give_up_if_hopeless(ledger, instance.group, bound=view.settings.max_launch_failures)
 
 
-def _tell_resumption(ledger: Ledger, told: str, ended: Instance) -> None:
+def _tell_resumption(ledger: Ledger, words: str, tail: str, ended: Instance) -> None:
     """What comes back, and what does not, its successor tells."""
-    ledger.tell(
-        "SCHEDULER_LOST",
-        f"the scheduler ended unasked: {told}. It is started again at the same address, and goes on with its work",
-        instance=ended.id,
-    )
+    told = f"the scheduler ended unasked: {words}. It is started again at the same address, and goes on with its work"
+    ledger.tell("SCHEDULER_LOST", _with_tail(told, tail), instance=ended.id)
 
 
 def _tell_loss(ledger: Ledger, view: View, words: str, ended: Instance) -> None:
