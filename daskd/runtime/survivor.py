@@ -87,6 +87,7 @@ class Line:
 
     async def _go_on(self) -> None:
         await self._front.closed()
+        self._front.state.tasks.clear()  # it stays for as long as the process does, and they may be large
         while self.left is not None and not self.is_told_to_end:
             kept, self.left = self.left, None
             logger.info("A new worker goes on in this process, with %d results of the one before it", len(kept.sizes))

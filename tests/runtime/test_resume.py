@@ -128,6 +128,32 @@ def test_it_may_die_at_any_moment_and_again(tmp_path: Path) -> None:
             assert other.gather(again) == list(range(1, 2001))
 
 
+def test_workers_that_went_on_are_workers_like_others(tmp_path: Path) -> None:
+    """A worker that outlived its scheduler can be restarted, and retired: its process ends then."""
+    with mortal_cluster(tmp_path) as cluster:
+        client = cluster.client()
+        before = set(client.run(gated.os.getpid).values())
+        assert client.submit(inc, 1).result(60) == 2
+        cluster.kill(client)
+        cluster.start_scheduler()
+        cluster.resumed()
+        with cluster.client() as other:
+            other.wait_for_workers(2, timeout=60)
+            assert set(other.run(gated.os.getpid).values()) == before
+            other.restart(timeout=60)
+            after = set(other.run(gated.os.getpid).values())
+            assert before.isdisjoint(after)
+            cluster.settle(other)
+        cluster.kill()
+        cluster.start_scheduler()
+        with cluster.client() as other:
+            other.wait_for_workers(2, timeout=60)
+            assert set(other.run(gated.os.getpid).values()) == after
+            other.retire_workers()
+        wait_for(lambda: cluster.node.poll() is not None, "its workers were told to close, and the node ends")
+        assert cluster.node.returncode == 0
+
+
 def damaged(cluster: MortalCluster, how: str) -> None:
     """Do something to the journal."""
     path = cluster.journal / "journal"
