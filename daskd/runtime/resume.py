@@ -168,6 +168,8 @@ class Resumption:
             self.replayed.set()
             self._open()
         self._report(time.monotonic() - begin)
+        # the graphs are in the journal, and need not be in memory as well; of workers that come late only this is asked
+        self._contents = Contents(self._contents.header, damaged=self._contents.damaged)
 
     async def _bring_back(self, begin: float) -> None:
         if self._scattered:
