@@ -82,7 +82,7 @@ def test_a_cluster_lives_through_a_login_node(daemon: DaemonProcess, system: Slu
 async def test_a_login_node_that_is_down_is_no_failure(daemon: DaemonProcess, system: Slurm, node: Login) -> None:
     """Jobs run on and none is counted as ended; what was asked meanwhile is submitted when it is back."""
     daemon.start()
-    async with AsyncDaskd(daemon.address) as daskd:
+    async with AsyncDaskd(daemon.address, timeout=120.0) as daskd:
         await daskd.create("sim", spec(1))
         await comes_to(daskd, has(1), "it runs", SLOW)
         jobs = system.jobs("RUNNING")
@@ -104,7 +104,7 @@ async def test_a_login_node_that_is_down_is_no_failure(daemon: DaemonProcess, sy
 async def test_a_silent_connection_ends_nothing(daemon: DaemonProcess, system: Slurm, node: Login) -> None:
     """A login node that says nothing more, as when a cable is pulled, holds up nothing else and loses nothing."""
     daemon.start()
-    async with AsyncDaskd(daemon.address) as daskd:
+    async with AsyncDaskd(daemon.address, timeout=120.0) as daskd:
         await daskd.create("sim", spec(1))
         await comes_to(daskd, has(1), "it runs", SLOW)
         jobs = system.jobs("RUNNING")
@@ -124,7 +124,7 @@ async def test_a_daemon_that_dies_while_it_submits_doubles_nothing(
 ) -> None:
     """Killed before or after a submission: the next daemon has as many jobs as were asked for, and no other."""
     start_armed(daemon, point)  # the first launch is the scheduler's
-    async with AsyncDaskd(daemon.address) as daskd:
+    async with AsyncDaskd(daemon.address, timeout=120.0) as daskd:
         await asked_through_death(daemon, lambda: daskd.create("sim", spec(2), request_id="once"))
         await comes_to(daskd, has(2), "it runs", SLOW)
         assert len(system.jobs(*LIVING)) == 2
