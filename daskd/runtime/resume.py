@@ -23,7 +23,7 @@ from .keeper import HOLDER_PREFIX, is_worker_client
 
 logger = logging.getLogger("daskd.scheduler")
 
-REJOIN_SECONDS = 10.0
+REJOIN_SECONDS = 20.0
 """How long workers that were there are waited for, before the others run what they may have kept."""
 
 WORKER = "worker"  # the kind of the note that a worker is there
@@ -187,6 +187,7 @@ class Resumption:
         except asyncio.TimeoutError:
             names = ", ".join(sorted(map(str, self._expected))[:_SAMPLE])
             words = f"{len(self._expected)} workers that were there have not come back within {REJOIN_SECONDS:g} s"
+            logger.warning("%s: %s", words, names)
             self._tell("workers-missing", f"{words}: what they held is computed again: {names}")
             self._scheduler.workers_missing(list(self._expected))
 

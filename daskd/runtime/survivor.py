@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -22,9 +23,12 @@ from distributed import Worker, rpc
 from distributed.core import Status
 
 from .nanny import LOST_SCHEDULER
+from .reach import Unreachable, probe
 from .resume import KEPT, STAMP
 
 logger = logging.getLogger("distributed.worker")
+
+_LOOK_SECONDS = 0.1
 
 _NOT_KEPT = ("shuffle-transfer", "shuffle-barrier", "rechunk-transfer", "hash-join-transfer")
 """Results that only tell that something is in a worker's buffers, which go with it: P2P's."""
@@ -91,16 +95,35 @@ class Line:
         while self.left is not None and not self.is_told_to_end:
             kept, self.left = self.left, None
             logger.info("A new worker goes on in this process, with %d results of the one before it", len(kept.sizes))
-            self._heir = heir = self._make()
-            heir.succeed(self, kept)
             try:
+                await self._wait_for_scheduler()
+                self._heir = heir = self._make()
+                heir.succeed(self, kept)
                 await heir
+            except asyncio.CancelledError:
+                kept.drop()
+                raise
             except Exception as error:  # a start raises whatever a plugin or preload does, and OSError, TimeoutError
                 logger.warning("There is no scheduler for it: %s: %s", type(error).__name__, error)
                 kept.drop()
                 await self._tell_nanny()
                 return
             await heir.closed()
+
+    async def _wait_for_scheduler(self) -> None:
+        """Return when the scheduler is there, or `death_timeout` is over: a worker's own start would say that.
+
+        Distributed's ``connect`` pauses longer each time, up to seconds, and others wait for what is kept here.
+        """
+        address, security = self._front.scheduler.address, self._front.security
+        deadline = time.monotonic() + (self._front.death_timeout or 0.0)
+        while time.monotonic() < deadline:
+            try:
+                await probe(address, security)
+            except Unreachable:
+                await asyncio.sleep(_LOOK_SECONDS)
+            else:
+                return
 
     async def _tell_nanny(self) -> None:
         """Let the nanny know that this process ends for want of a scheduler, as a worker's closing does."""
