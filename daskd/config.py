@@ -205,6 +205,8 @@ class Clusters(_Section):
     contact_host
         Name or address by which the machines that workers run on reach this one; empty: the address of its default
         route.
+    journal_max_bytes
+        Size of the journal from which a scheduler's successor goes on; of more work than that it can't.
     embedded
         The daemon's own user may have schedulers that run in the daemon itself, and with them users' code.
     """
@@ -218,7 +220,10 @@ class Clusters(_Section):
     grace: Seconds = Field(default=10.0, ge=0.1, le=3600)
     lost_after: Seconds = Field(default=120.0, ge=1, le=_DAY)
     contact_host: str = Field(default="", max_length=253, pattern=r"[A-Za-z0-9._:-]*")
+    journal_max_bytes: int = Field(default=1 << 30, ge=1 << 20, le=1 << 40)
     embedded: bool = False
+
+    _sizes = field_validator("journal_max_bytes", mode="before")(parse_size)
 
 
 class AdaptiveDefaults(_Section):

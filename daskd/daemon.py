@@ -87,6 +87,7 @@ def settings(config: Config) -> Settings:
         restart_window=clusters.restart_window,
         drain=clusters.drain,
         grace=clusters.grace,
+        journal_bytes=clusters.journal_max_bytes,
         orphan_timeout=clusters.orphan_timeout,
         orphan_grace=config.daemon.orphan_grace,
         end_orphans=config.daemon.end_orphans,

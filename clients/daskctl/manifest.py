@@ -220,6 +220,8 @@ def _choice(text: str, kind: type[enum.Enum]) -> enum.Enum:
     for member in kind:
         if member.name in names and (text.upper() == member.name or text.upper().endswith(f"_ACTION_{member.name}")):
             return member
+    if text.upper().endswith("_ACTION_UNSPECIFIED"):  # what an older daemon knows nothing of is printed so
+        return kind["UNSPECIFIED"]
     raise _Mistake(f"{text!r} is none of {', '.join(name.lower() for name in names)}")
 
 

@@ -74,6 +74,9 @@ class RemoteCluster(AttachedCluster):
         as the profile says.
     on_idle
         ``"delete"``: it ends. ``"scale_to_zero"``: its workers go, and the scheduler stays. None: as the profile says.
+    on_scheduler_loss
+        When its scheduler ends unasked: ``"resume"``, it goes on with its tasks and with the results that its workers
+        kept; ``"restart"``, it begins empty; ``"fail"``, the cluster ends. None: as the profile says.
     max_lifetime
         End the cluster so long after its creation, whatever it computes: seconds or text such as ``"12h"``; 0: never.
         None: as the profile says.
@@ -140,6 +143,7 @@ class RemoteCluster(AttachedCluster):
         adaptive: Mapping[str, Any] | None = None,
         idle_timeout: Any = None,
         on_idle: str | None = None,
+        on_scheduler_loss: str | None = None,
         max_lifetime: Any = None,
         lifetime_warning: Any = None,
         held_work: Mapping[str, Any] | None = None,
@@ -172,6 +176,7 @@ class RemoteCluster(AttachedCluster):
             environment=environment,
             idle_timeout=idle_timeout,
             on_idle=on_idle,
+            on_scheduler_loss=on_scheduler_loss,
             max_lifetime=max_lifetime,
             lifetime_warning=lifetime_warning,
             held_work=held_work,

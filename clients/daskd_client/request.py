@@ -16,7 +16,15 @@ from typing import Any
 
 from .defaults import seconds
 from .errors import InvalidSpec, Problem
-from .types import AdaptivePolicy, ClusterSpec, HeldWorkPolicy, IdleAction, SchedulerSpec, WorkerGroupSpec
+from .types import (
+    AdaptivePolicy,
+    ClusterSpec,
+    HeldWorkPolicy,
+    IdleAction,
+    SchedulerLossAction,
+    SchedulerSpec,
+    WorkerGroupSpec,
+)
 
 FROM_HERE = frozenset({"python", "cwd", "import_path"})
 """The fields that are taken from this process where nothing was said."""
@@ -34,6 +42,11 @@ _GROUP_KEYS = (
     "prologue",
 )
 _DURATIONS = ("interval", "target_duration", "cool_down")
+_ON_SCHEDULER_LOSS = {
+    "resume": SchedulerLossAction.RESUME,
+    "restart": SchedulerLossAction.RESTART,
+    "fail": SchedulerLossAction.FAIL,
+}
 _ON_IDLE = {"delete": IdleAction.DELETE, "scale_to_zero": IdleAction.SCALE_TO_ZERO}
 _WORKER_KEYS = (
     "nthreads",
@@ -124,6 +137,7 @@ def cluster_spec(
     environment: Mapping[str, str] | None = None,
     idle_timeout: Any = None,
     on_idle: str | None = None,
+    on_scheduler_loss: str | None = None,
     max_lifetime: Any = None,
     lifetime_warning: Any = None,
     held_work: HeldWorkPolicy | Mapping[str, Any] | None = None,
@@ -157,6 +171,7 @@ def cluster_spec(
         environment=_strings(environment, "environment", problems),
         idle_timeout=_duration(idle_timeout, "idle_timeout", problems),
         on_idle=_idle_action(on_idle, problems),
+        on_scheduler_loss=_scheduler_loss_action(on_scheduler_loss, problems),
         max_lifetime=_duration(max_lifetime, "max_lifetime", problems),
         lifetime_warning=_duration(lifetime_warning, "lifetime_warning", problems),
         held_work=_policy(HeldWorkPolicy, held_work, "held_work", ("keep",), problems),
@@ -338,6 +353,13 @@ def _idle_action(given: str | None, problems: list[Problem]) -> IdleAction:
     if given is not None and given not in _ON_IDLE:
         problems.append(Problem("on_idle", f"{given!r} is none of {', '.join(map(repr, _ON_IDLE))}"))
     return _ON_IDLE.get(given or "", IdleAction.UNSPECIFIED)
+
+
+def _scheduler_loss_action(given: str | None, problems: list[Problem]) -> SchedulerLossAction:
+    if given is not None and given not in _ON_SCHEDULER_LOSS:
+        words = f"{given!r} is none of {', '.join(map(repr, _ON_SCHEDULER_LOSS))}"
+        problems.append(Problem("on_scheduler_loss", words))
+    return _ON_SCHEDULER_LOSS.get(given or "", SchedulerLossAction.UNSPECIFIED)
 
 
 def _strings(given: Mapping[str, Any] | None, where: str, problems: list[Problem]) -> dict[str, str]:

@@ -42,6 +42,7 @@ DATACLASSES: dict[str, type[Any]] = {
 
 ENUMS: dict[str, type[enum.Enum]] = {
     "IdleAction": types.IdleAction,
+    "SchedulerLossAction": types.SchedulerLossAction,
     "Phase": types.Phase,
     "Right": types.Right,
     "WorkerState": types.WorkerState,

@@ -149,6 +149,15 @@ class IdleAction(enum.Enum):
     SCALE_TO_ZERO = "SCALE_TO_ZERO"
 
 
+class SchedulerLossAction(enum.Enum):
+    """What follows when the scheduler of a cluster ends unasked."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    RESUME = "RESUME"
+    RESTART = "RESTART"
+    FAIL = "FAIL"
+
+
 @dataclass(frozen=True)
 class ClusterSpec:
     """What a user wants; None and empty leave it to the profile, then to the daemon."""
@@ -166,6 +175,7 @@ class ClusterSpec:
     max_lifetime: timedelta | None = None
     lifetime_warning: timedelta | None = None
     on_idle: IdleAction = IdleAction.UNSPECIFIED
+    on_scheduler_loss: SchedulerLossAction = SchedulerLossAction.UNSPECIFIED
 
 
 @dataclass(frozen=True)
@@ -181,6 +191,8 @@ class SchedulerStatus:
     versions: Mapping[str, str] = field(default_factory=dict)
     restarts: int = 0
     last_heard_time: datetime | None = None
+    resumable: bool = False
+    not_resumable_reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,9 @@ def sparse_spec(message: pb.ClusterSpec) -> dict[str, Any]:
             sparse[name] = seconds(getattr(message, name))
     if message.on_idle:
         sparse["on_idle"] = _enum_word(pb.IdleAction, message.on_idle, "IDLE_ACTION_")
+    if message.on_scheduler_loss:
+        word = _enum_word(pb.SchedulerLossAction, message.on_scheduler_loss, "SCHEDULER_LOSS_ACTION_")
+        sparse["on_scheduler_loss"] = word
     if message.HasField("held_work"):
         sparse["held_work"] = _sparse_held_work(message.held_work)
     if message.HasField("dashboard"):
@@ -152,6 +155,7 @@ def spec_message(spec: ClusterSpec, *, with_values: bool = True) -> pb.ClusterSp
         dashboard=spec.dashboard,
         scheduler=_scheduler_spec_message(spec.scheduler),
         on_idle=pb.IdleAction.Value(f"IDLE_ACTION_{spec.on_idle.name}"),
+        on_scheduler_loss=pb.SchedulerLossAction.Value(f"SCHEDULER_LOSS_ACTION_{spec.on_scheduler_loss.name}"),
     )
     for name in ("idle_timeout", "max_lifetime", "lifetime_warning"):
         if (length := getattr(spec, name)) is not None:
@@ -275,6 +279,8 @@ def _scheduler_message(scheduler: Scheduler) -> pb.SchedulerStatus:
         versions=scheduler.versions,
         restarts=len(scheduler.restarts),
         last_heard_time=timestamp(scheduler.heard),
+        resumable=scheduler.resumable,
+        not_resumable_reason=scheduler.unresumable,
     )
 
 

@@ -202,6 +202,8 @@ def _hub(ledger: Ledger, view: View, scheduler: Instance, state: HubState, now: 
         pid=scheduler.pid,
         started=started,
         versions=dict(view.hub.versions) or known.scheduler.versions,
+        resumable=state.resumable.answer,
+        unresumable=state.resumable.words,
     )
     ledger.edit(
         held=Held(state.held.clients, state.held.keys, state.held.bytes),

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from daskd.drivers.protocol import Observation
 from daskd.model.cluster import Cause, Instance, Role
+from daskd.model.spec import OnSchedulerLoss
 
 from .backoff import delay
 from .ledger import Ledger
@@ -62,9 +63,14 @@ def scheduler_ended(ledger: Ledger, view: View, ended: Instance, seen: Observati
         fail(ledger, f"its scheduler can't be started: {told}")
         return
     bound = view.settings.max_scheduler_restarts if was_running else view.settings.max_launch_failures - 1
+    if was_running and cluster.spec.on_scheduler_loss is OnSchedulerLoss.FAIL:
+        fail(ledger, f"its scheduler ended unasked, and it is not to go on then: {told}")
+        return
     if not _restart(ledger, view.settings, told, bound, now):
         return
-    if was_running:
+    if was_running and cluster.scheduler.resumable:
+        _tell_resumption(ledger, words, view.tails.get(ended.id, ""), ended)
+    elif was_running:
         _tell_loss(ledger, view, words, ended)
     else:
         ledger.tell("SCHEDULER_START_FAILED", f"the scheduler failed to start: {told}", instance=ended.id)
@@ -116,6 +122,12 @@ def abandoned(ledger: Ledger, view: View, instance: Instance, now: float) -> Non
     count_failure(ledger, instance.group, told, now)
     ledger.tell("WORKER_START_FAILED", told, workers=what, instance=instance.id)
     give_up_if_hopeless(ledger, instance.group, bound=view.settings.max_launch_failures)
+
+
+def _tell_resumption(ledger: Ledger, words: str, tail: str, ended: Instance) -> None:
+    """What comes back, and what does not, its successor tells."""
+    told = f"the scheduler ended unasked: {words}. It is started again at the same address, and goes on with its work"
+    ledger.tell("SCHEDULER_LOST", _with_tail(told, tail), instance=ended.id)
 
 
 def _tell_loss(ledger: Ledger, view: View, words: str, ended: Instance) -> None:

@@ -45,6 +45,8 @@ class Settings:
         A node that its system knows nothing of, and whose workers have left the scheduler, is given up after so long.
     contact_host
         Name or address by which other machines reach this one; empty: found out by the scheduler.
+    journal_bytes
+        The size at which a scheduler gives the journal of its work up.
     """
 
     start_timeout: float = 60.0
@@ -66,6 +68,7 @@ class Settings:
     log_max_bytes: int = 10 * 1024 * 1024
     log_files: int = 5
     contact_host: str = ""
+    journal_bytes: int = 1 << 30
     lost_after: float = 120.0
 
     def runtime(self, spec: ClusterSpec) -> RuntimeSettings:
@@ -80,4 +83,5 @@ class Settings:
             log_max_bytes=self.log_max_bytes,
             log_files=self.log_files,
             contact_host=self.contact_host,
+            journal_bytes=self.journal_bytes,
         )

@@ -86,12 +86,12 @@ def _source(package: str, name: str) -> str:
 def runtime() -> Runtime:
     """The runtime of this very daskd; found, not imported, for the daemon never loads what speaks Dask."""
     buffer = io.BytesIO()
-    folder = resources.files("daskd") / "runtime"
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted(folder.iterdir(), key=lambda file: file.name):
-            if file.name.endswith(".py"):
-                # no times: the same files are the same bytes
-                archive.writestr(zipfile.ZipInfo(file.name), file.read_bytes(), zipfile.ZIP_DEFLATED)
+    package = resources.as_file(resources.files("daskd") / "runtime")
+    with package as folder, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.rglob("*.py")):
+            # no times: the same files are the same bytes
+            name = file.relative_to(folder).as_posix()
+            archive.writestr(zipfile.ZipInfo(name), file.read_bytes(), zipfile.ZIP_DEFLATED)
     code = buffer.getvalue()
     return Runtime(code, hashlib.sha256(code).hexdigest())
 

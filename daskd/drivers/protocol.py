@@ -161,7 +161,8 @@ class Batch:
 class RuntimeSettings:
     """What the daemon's configuration says to every runtime; times in seconds, sizes in bytes.
 
-    `contact_host`: name or address by which other machines reach this one; empty: to be found out.
+    `contact_host`: name or address by which other machines reach this one; empty: to be found out. `journal_bytes`: the
+    size at which a scheduler gives the journal of its work up.
     """
 
     grace: float
@@ -172,6 +173,7 @@ class RuntimeSettings:
     log_max_bytes: int
     log_files: int
     contact_host: str = ""
+    journal_bytes: int = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,6 +180,8 @@ class Scheduler:
         When the link last answered, unix seconds.
     link
         Where one that a driver placed said that its link is, such as "tls://10.0.0.7:43210"; empty: it has not.
+    resumable, unresumable
+        Whether the cluster's work would survive its death, as it said; why not, in words.
     """
 
     instance: str = ""
@@ -192,6 +194,8 @@ class Scheduler:
     restarts: tuple[float, ...] = ()
     heard: float | None = None
     link: str = ""
+    resumable: bool = False
+    unresumable: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,6 +165,14 @@ class OnIdle(str, enum.Enum):
     SCALE_TO_ZERO = "scale_to_zero"
 
 
+class OnSchedulerLoss(str, enum.Enum):
+    """What follows when a cluster's scheduler ends unasked: it goes on, begins empty, or the cluster fails."""
+
+    RESUME = "resume"
+    RESTART = "restart"
+    FAIL = "fail"
+
+
 class SchedulerSpec(_Frozen):
     """The scheduler.
 
@@ -278,6 +286,7 @@ class ClusterSpec(_Frozen):
     scheduler: SchedulerSpec = SchedulerSpec()
     idle_timeout: Seconds | None = Field(default=None, le=365 * 86_400)
     on_idle: OnIdle = OnIdle.DELETE
+    on_scheduler_loss: OnSchedulerLoss = OnSchedulerLoss.RESUME
     max_lifetime: Seconds | None = Field(default=None, ge=1, le=10 * 365 * 86_400)
     lifetime_warning: Seconds | None = Field(default=None, ge=0, le=365 * 86_400)
     held_work: HeldWorkPolicy = HeldWorkPolicy()

@@ -90,6 +90,7 @@ class Keeper:
         self._journal = journal
         self._lost: dict[str, LostClient] = {}  # the client lost first comes first
         self._losses: deque[dict[str, Any]] = deque(maxlen=_LOST_KEPT)
+        self._given_back: dict[str, list[Key]] = {}  # by client: not recovered by it yet
         self._counted: tuple[tuple[int, int], float, dict[str, int]] | None = None
         self._changes = 0
 
@@ -193,13 +194,33 @@ class Keeper:
         )
         return held
 
+    def hold_again(self, client: str) -> None:
+        """Have a holder for ``client``, which the scheduler's predecessor lost or was lost by, if there is none."""
+        if client not in self._lost:
+            deadline = time.monotonic() + self.bounds.seconds
+            lost = LostClient(client, time.time(), deadline, ClientState(HOLDER_PREFIX + client))
+            self._lost[client] = lost
+            self.scheduler.clients[lost.holder.client_key] = lost.holder
+            self._changes += 1
+
+    def lost_with_scheduler(self, client: str, keys: list[Key]) -> None:
+        """Note keys that ``client`` wanted and that did not outlive their scheduler."""
+        self.hold_again(client)
+        self._note_loss(self._lost[client], keys, "their scheduler ended, and what they were made of is gone")
+
     # -- out of the keeper ---------------------------------------------------------------------
 
     def give_back(self, client: str) -> int:
         """Let ``client``, which has come back under its own id, want its held keys itself."""
         if client not in self._lost or client not in self.scheduler.clients:
             return 0
-        return len(self._hand_to(client, [self._lost[client]]))
+        keys = self._hand_to(client, [self._lost[client]])
+        self._given_back[client] = keys
+        return len(keys)
+
+    def forget_client(self, client: str) -> None:
+        """A client is gone: what was given back to it needs no recovery by it."""
+        self._given_back.pop(client, None)
 
     def recover(self, client: str, lost: Collection[str] | None = None) -> list[Key]:
         """Hand held keys to a connected client, in one step that nothing can come between.
@@ -214,7 +235,8 @@ class Keeper:
         Returns
         -------
         list
-            The keys, each once, which ``client`` now wants. What it is told of their states may
+            The keys, each once, which ``client`` now wants, those too that it was given back when it returned: its
+            own futures of them are cancelled. What it is told of their states may
             reach it before this list does; announcing each key again makes the scheduler repeat it.
 
         Raises
@@ -227,7 +249,13 @@ class Keeper:
         if isinstance(lost, str):
             raise ValueError("lost must be a list of client ids, or None for all")
         chosen = [one for one in self.clients if lost is None or one.client in lost]
-        return self._hand_to(client, chosen)
+        keys = dict.fromkeys(self._hand_to(client, chosen))
+        if lost is None or client in lost:
+            wanted = self.scheduler.clients[client].wants_what
+            for key in self._given_back.pop(client, ()):
+                if self.scheduler.tasks.get(key) in wanted:
+                    keys[key] = None
+        return list(keys)
 
     def desired(self, keys: Iterable[Key], client: str) -> None:
         """``client`` has come to want ``keys``: what of them is held needs no holder any more.
@@ -242,7 +270,7 @@ class Keeper:
             if ts is None or not ts.who_wants:
                 continue
             for lost in [x for x in self._lost.values() if x.holder in ts.who_wants]:
-                self._let_go(lost, ts)
+                self._let_go(lost, ts, client)
                 lost.taken[client] += 1
 
     def discard(self, client: str | None = None) -> dict[str, int]:
@@ -314,7 +342,8 @@ class Keeper:
             for ts in list(lost.holder.wants_what):
                 ts.who_wants.add(cs)
                 cs.wants_what.add(ts)
-                self._let_go(lost, ts)
+                self.scheduler.note_wanted(client, [ts.key])
+                self._let_go(lost, ts, client)
                 lost.taken[client] += 1
                 keys[ts.key] = None
             self._tell(lost)
@@ -323,8 +352,10 @@ class Keeper:
             self.scheduler.report_on_key(key, client=client)
         return list(keys)
 
-    def _let_go(self, lost: LostClient, ts: TaskState) -> None:
-        """Take the holder off a task that somebody else wants."""
+    def _let_go(self, lost: LostClient, ts: TaskState, taker: str) -> None:
+        """Take the holder off a task that somebody else wants, or the lost client itself, which is back."""
+        if taker != lost.client:
+            self.scheduler.note_released(lost.holder.client_key, [ts.key])
         lost.holder.wants_what.discard(ts)
         ts.who_wants.discard(lost.holder)
         self._changes += 1

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
 import logging
 import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import dask.config
@@ -23,6 +25,7 @@ from .nanny import NannyEnd, Pace, PacedNanny, cause_in_words
 from .reach import PROBE_TIMEOUT, Unreachable, make_security, probe
 from .report import Report, scheduler_address, write_report
 from .spec import NodeSpec
+from .survivor import SurvivingWorker, surviving
 
 logger = logging.getLogger("daskd.node")
 
@@ -255,10 +258,15 @@ class Node:
             pace=pace,
             on_restart=lambda words: self._hub.tell("worker-restarted", f"worker {name}: {words}"),
             security=self._security,
-            worker_class=self._worker_class,
+            worker_class=self._worker_factory,
             **worker_arguments(self._spec, name, self._hub.host),
             **self._spec.worker_options,
         )
+
+    @property
+    def _worker_factory(self) -> Callable[..., Any]:
+        own = self._worker_class
+        return SurvivingWorker if own is None else functools.partial(surviving, own)
 
     async def _close_nannies(self) -> None:
         closing = [asyncio.ensure_future(n.close(timeout=CLOSE_TIMEOUT, reason="node-ends")) for n in self._nannies]

@@ -1,7 +1,8 @@
-"""The scheduler's class: every override of ``distributed``'s private methods stands in this file.
+"""The scheduler's class: every override of ``distributed``'s private methods stands here, or in its bases' files.
 
-Each override says what it relies on. The tests in ``tests/runtime/test_overrides.py`` run against
-the oldest, a middle and the newest supported release of ``distributed``.
+What a scheduler needs to go on where its predecessor ended is in ``journaled``, what a worker needs to outlive its
+scheduler in ``survivor``. Each override says what it relies on. The tests in ``tests/runtime/test_overrides.py`` and
+``test_resume.py`` run against the oldest, a middle and the newest supported release of ``distributed``.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ import socket
 from collections.abc import Callable, Collection
 from typing import Any
 
-from distributed import Scheduler, Status
+from distributed import Status
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.http.routing import RoutingApplication
 from distributed.scheduler import TaskState, WorkerState
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import PeriodicCallback
 
-from .keeper import HeldBounds, Keeper, Key, is_worker_client
+from .journaled import JournaledScheduler
+from .keeper import HOLDER_PREFIX, HeldBounds, Keeper, Key, is_worker_client
 
 logger = logging.getLogger("daskd.scheduler")
 
@@ -41,7 +43,7 @@ class ClientReturns(SchedulerPlugin):
         scheduler.keeper.give_back(client)
 
 
-class HubScheduler(Scheduler):
+class HubScheduler(JournaledScheduler):
     """A scheduler that keeps lost clients' work and tells why it ends.
 
     Parameters
@@ -61,7 +63,7 @@ class HubScheduler(Scheduler):
     http_within : bool
         Whether to serve HTTP nowhere: ``http_application`` is served by the caller, within another server.
     **kwargs
-        As :class:`distributed.Scheduler` takes them.
+        As :class:`JournaledScheduler` takes them.
     """
 
     def __init__(
@@ -84,7 +86,7 @@ class HubScheduler(Scheduler):
         self._leaving: set[str] = set()  # clients whose goodbye is none
         self._gone: set[str] = set()  # clients that said goodbye and whose connection is not closed yet
         self._connections: dict[str, asyncio.Event] = {}  # client id: set when its connection has ended
-        super().__init__(**kwargs)
+        super().__init__(journal=journal, **kwargs)
         self.keeper = Keeper(self, held, journal)
         self.add_plugin(ClientReturns())
         self.periodic_callbacks["daskd-held"] = PeriodicCallback(self.keeper.tick, _TICK_MS)
@@ -105,6 +107,7 @@ class HubScheduler(Scheduler):
         base class would then let the old connection's end remove the new ``ClientState``; so the
         old one is ended, and its keys are held, before the new one is let in.
         """
+        await self.resumption.replayed.wait()
         while (ended := self._connections.get(client)) is not None:
             if client in self.client_comms:
                 self.client_comms[client].abort()
@@ -114,6 +117,7 @@ class HubScheduler(Scheduler):
             await super().add_client(comm, client=client, versions=versions)
         finally:
             del self._connections[client]
+            self.keeper.forget_client(client)
             self._leaving.discard(client)
             self._gone.discard(client)
             ended.set()
@@ -141,8 +145,15 @@ class HubScheduler(Scheduler):
         Pseudo-clients (variables, published names) have no connection and are not kept.
         """
         if client in self._connections and client not in self._gone and self.status == Status.running:
-            self.keeper.take(client)
-        super().remove_client(client, stimulus_id=stimulus_id)
+            with self.not_released(client if self.keeper.take(client) else None):
+                super().remove_client(client, stimulus_id=stimulus_id)
+        else:
+            super().remove_client(client, stimulus_id=stimulus_id)
+
+    def wanter(self, client: str) -> str:
+        """Tell under which id the journal has what a client wants: a client's own is that of its holder."""
+        is_lasting = client in self._connections and not is_worker_client(client)
+        return HOLDER_PREFIX + client if is_lasting else client
 
     def client_desires_keys(self, keys: Collection[Key], client: str) -> None:
         """Note what a client wants; what of it was held needs no holder any more.
@@ -150,6 +161,11 @@ class HubScheduler(Scheduler):
         Called for new graphs, scattered data, and by clients that unpickled a future.
         """
         super().client_desires_keys(keys=keys, client=client)
+        if not self.is_submitting(client):
+            self.keeper.desired(keys, client)
+
+    def submitted(self, client: str, keys: Collection[Key]) -> None:
+        """Note that a graph is there; before it is in the journal, what it shares with others is not let go."""
         self.keeper.desired(keys, client)
 
     def _remove_key(self, key: Key) -> None:

@@ -20,7 +20,7 @@ from .exits import Ended, ExitCode
 from .keeper import HeldBounds
 from .link import serve_link
 from .report import Report, replace_file, write_report
-from .scheduler_hub import Hub
+from .scheduler_hub import Hub, Journaled
 from .sockets import listening, received
 from .spec import SchedulerSpec, TLSFiles
 from .state import address_of, http_address
@@ -132,6 +132,7 @@ def build(spec: SchedulerSpec, directory: Path, dashboard_fd: int | None) -> Hub
         },
         held=HeldBounds(spec.held_seconds, spec.held_memory_share),
         on_terminate=lambda peer: note_goodbye(directory, peer),
+        journaled=Journaled(Path(spec.journal.directory), spec.journal.max_bytes) if spec.journal else None,
         security=security_of(spec.tls),
         **scheduler_arguments(spec, dashboard_fd),
         **spec.options,
@@ -161,6 +162,7 @@ async def start(spec: SchedulerSpec, directory: Path, dashboard_fd: int | None =
     if spec.contact_host is not None:
         scheme = hub.scheduler.address.partition("://")[0]
         hub.scheduler.contact_address = f"{scheme}://{_bracketed(spec.contact_host)}:{hub.scheduler.port}"
+    hub.resume()
     return hub
 
 
@@ -209,6 +211,8 @@ async def serve(spec: SchedulerSpec, directory: Path, started: Callable[[Hub], N
     orphan = asyncio.create_task(watch_orphan(hub, spec.orphan_timeout))
     claim = asyncio.create_task(placed.watch_claim(hub, spec.placed.claim_timeout if spec.placed else 0.0))
     await scheduler.finished()
+    if hub.recorder is not None:
+        hub.recorder.close(asked=True)
     orphan.cancel()
     for server in servers:
         server.stop()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from distributed import Status
@@ -11,6 +13,8 @@ from distributed.scheduler import WorkerState
 
 from .changes import Changes
 from .facts import Facts
+from .journal.reader import Contents
+from .journal.recorder import MAX_BYTES, Recorder
 from .keeper import HeldBounds
 from .overrides import HubScheduler
 from .retire import Retirement
@@ -20,6 +24,14 @@ from .versions import own_versions
 
 _MAX_EVENT_NAME = 100
 _MAX_EVENT_WORDS = 2000
+
+
+@dataclass(frozen=True)
+class Journaled:
+    """Where the journal of a scheduler's work is kept, and the size in bytes at which it is given up."""
+
+    directory: Path
+    max_bytes: int = MAX_BYTES
 
 
 class Hub:
@@ -37,6 +49,8 @@ class Hub:
         Called with the peer's address when a client tells the scheduler to end.
     serve_http : bool
         Whether the scheduler serves HTTP at all.
+    journaled : Journaled, optional
+        Keep a journal of the scheduler's work, and go on where a predecessor ended. None: its work ends with it.
     **scheduler
         Further arguments of :class:`distributed.Scheduler`.
     """
@@ -48,6 +62,7 @@ class Hub:
         held: HeldBounds,
         on_terminate: Callable[[str], None],
         serve_http: bool,
+        journaled: Journaled | None = None,
         **scheduler: Any,
     ) -> None:
         self.identity = identity
@@ -58,7 +73,10 @@ class Hub:
         self._told_versions: dict[str, dict[str, str]] = {}  # by group, what was told last
         self._on_terminate = on_terminate
         self._heard = time.monotonic()
+        self.recorder, contents = self._open_journal(journaled)
         self.scheduler = HubScheduler(
+            recorder=self.recorder,
+            contents=contents,
             held=held,
             journal=self.journal,
             on_terminate=self._terminated,
@@ -75,6 +93,21 @@ class Hub:
         self.scheduler.add_plugin(self.state)
         self.scheduler.handlers["daskd_join"] = self.roster.join
         self.scheduler.handlers["daskd_node_event"] = self.node_event
+
+    def _open_journal(self, journaled: Journaled | None) -> tuple[Recorder | None, Contents]:
+        if journaled is None:
+            return None, Contents()
+        recorder = Recorder(
+            journaled.directory, max_bytes=journaled.max_bytes, tell=self.journal, versions=own_versions()
+        )
+        contents, verdict = recorder.open()
+        if not verdict.resumes and verdict.words:
+            self.journal("not-resumed", f"the scheduler begins empty: {verdict.words}")
+        return recorder, contents
+
+    def resume(self) -> None:
+        """Begin to bring back what a predecessor left; to be called once the scheduler listens."""
+        self.scheduler._ongoing_background_tasks.call_soon(self.scheduler.resume)
 
     # -- told by the scheduler, by nodes -------------------------------------------------------
 
@@ -139,7 +172,9 @@ class Hub:
         """Return the state now."""
         present = [str(ws.name) for ws in self.scheduler.workers.values()]
         self.roster.look(present, self.state.retired())
-        return self.state.document(self.scheduler, self.roster.documents())
+        resumable, words = self.scheduler.resumable
+        document = self.state.document(self.scheduler, self.roster.documents())
+        return {**document, "resumable": {"is": resumable, "words": words}}
 
     def claim(self, instance: str) -> None:
         """Admit nodes from now on: the daemon has this scheduler in its books, and no other of the cluster.

@@ -48,6 +48,14 @@ class Placed:
 
 
 @dataclass(frozen=True)
+class JournalSpec:
+    """The directory of a scheduler's journal, and the size in bytes at which it is given up."""
+
+    directory: str
+    max_bytes: int
+
+
+@dataclass(frozen=True)
 class SchedulerSpec:
     """What a scheduler's process is told.
 
@@ -56,7 +64,7 @@ class SchedulerSpec:
     daemon serves the dashboard, the sockets of link and dashboard come over `sockets_fd` instead. One that is `placed`
     serves both by TLS, and has no descriptors. `contact_host` is
     where others reach it that listens on all addresses; None: the one of the default route. `options` are more keyword
-    arguments of its class.
+    arguments of its class. `journal`: None, if its work ends with it.
     """
 
     cluster: str
@@ -77,6 +85,7 @@ class SchedulerSpec:
     contact_host: str | None = None
     dashboard_prefix: str | None = None
     placed: Placed | None = None
+    journal: JournalSpec | None = None
 
     @property
     def has_pages(self) -> bool:
@@ -257,7 +266,7 @@ def _parse_scheduler(reader: _Reader, where: str) -> SchedulerSpec:
     placed = _placed(reader, where)
     if placed is None and ((sockets_fd is None) != (prefix is None) or (dashboard and prefix)):
         raise SpecError(f"{where}: 'sockets_fd' and 'dashboard_prefix' go together, and without 'dashboard'")
-    held = reader.within("held")
+    held, journal = reader.within("held"), reader.maybe_within("journal")
     return SchedulerSpec(
         cluster=reader.text("cluster"),
         cluster_name=reader.text("cluster_name"),
@@ -277,6 +286,7 @@ def _parse_scheduler(reader: _Reader, where: str) -> SchedulerSpec:
         sockets_fd=sockets_fd,
         dashboard_prefix=prefix,
         placed=placed,
+        journal=JournalSpec(journal.text("directory"), journal.whole("max_bytes")) if journal else None,
     )
 
 

@@ -20,6 +20,7 @@ from daskd.model.spec import (
     ClusterSpec,
     HeldWorkPolicy,
     OnIdle,
+    OnSchedulerLoss,
     Placement,
     SchedulerSpec,
     WorkerGroupSpec,
@@ -98,6 +99,7 @@ SPECS = st.builds(
     ),
     idle_timeout=st.none() | milliseconds(1, 86_400_000),
     on_idle=st.sampled_from(OnIdle),
+    on_scheduler_loss=st.sampled_from(OnSchedulerLoss),
     max_lifetime=st.none() | milliseconds(1000, 86_400_000),
     lifetime_warning=st.none() | milliseconds(0, 86_400_000),
     held_work=st.builds(

@@ -171,6 +171,7 @@ async def test_spec_arrives_as_it_was_said(socket: Path) -> None:
         import_path=("/a", "/b"),
         environment={"A": "1"},
         on_idle=types.IdleAction.SCALE_TO_ZERO,
+        on_scheduler_loss=types.SchedulerLossAction.FAIL,
         scheduler=types.SchedulerSpec(placement="process", options={"validate": True}),
         held_work=types.HeldWorkPolicy(keep=timedelta(0)),
         dashboard=False,

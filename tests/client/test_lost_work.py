@@ -220,8 +220,10 @@ def test_the_same_call_in_a_new_session_joins_what_runs(cluster: RemoteCluster, 
     assert Path(f"{gate}.begun").read_text().split().count("100") == 1
 
 
-def test_futures_of_a_dead_scheduler_are_cancelled(cluster: RemoteCluster, gate: Path) -> None:
+def test_futures_of_a_dead_scheduler_are_cancelled(make: Callable[..., Any], name: str, gate: Path) -> None:
     """What died with its scheduler is told so and waits for nothing; the same client computes with the next one."""
+    cluster = make(name, n_workers=1, worker={"nthreads": 12}, on_scheduler_loss="restart")
+    cluster.wait_for_workers(1, timeout=60)
     with cluster.get_client() as client:
         future = client.submit(behind, str(gate), 1)
         assert client.submit(increment, 1).result(60) == 2

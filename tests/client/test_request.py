@@ -23,7 +23,15 @@ from daskd_client.request import (
     own_import_path,
     worker_group,
 )
-from daskd_client.types import AdaptivePolicy, ClusterSpec, HeldWorkPolicy, IdleAction, SchedulerSpec, WorkerGroupSpec
+from daskd_client.types import (
+    AdaptivePolicy,
+    ClusterSpec,
+    HeldWorkPolicy,
+    IdleAction,
+    SchedulerLossAction,
+    SchedulerSpec,
+    WorkerGroupSpec,
+)
 
 
 def spec_of(group: dict[str, Any] | None = None, **keywords: Any) -> ClusterSpec:
@@ -49,6 +57,7 @@ def test_keywords_become_fields() -> None:
         },
         idle_timeout="2h",
         on_idle="scale_to_zero",
+        on_scheduler_loss="restart",
         max_lifetime="12h",
         lifetime_warning=90,
         held_work={"keep": 60, "memory_share": 0.25},
@@ -66,6 +75,7 @@ def test_keywords_become_fields() -> None:
             adaptive=AdaptivePolicy(maximum=4, interval=timedelta(seconds=0.5)),
         ),
     )
+    assert spec.on_scheduler_loss is SchedulerLossAction.RESTART
     assert (spec.idle_timeout, spec.on_idle) == (timedelta(hours=2), IdleAction.SCALE_TO_ZERO)
     assert (spec.max_lifetime, spec.lifetime_warning) == (timedelta(hours=12), timedelta(seconds=90))
     assert spec.held_work == HeldWorkPolicy(keep=timedelta(minutes=1), memory_share=0.25)
@@ -93,6 +103,7 @@ def test_memory_limits_are_dasks(given: Any, written: str) -> None:
         ({"idle_timeout": "ten"}, "idle_timeout"),
         ({"max_lifetime": "soon"}, "max_lifetime"),
         ({"on_idle": "sleep"}, "on_idle"),
+        ({"on_scheduler_loss": "weep"}, "on_scheduler_loss"),
         ({"environment": {"A": 1}}, "environment['A']"),
         ({"group": {"adaptive": {"max": 1}}}, "groups[0].adaptive.max"),
         ({"held_work": {"keep": "x"}}, "held_work.keep"),

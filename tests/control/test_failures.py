@@ -33,6 +33,7 @@ from daskd.control.ledger import Ledger
 from daskd.control.view import HubView, View
 from daskd.drivers.protocol import Observation
 from daskd.model.cluster import Cause, Group, Held, Instance, Record, State
+from daskd.model.spec import OnSchedulerLoss
 
 KILLED = {"cause": Cause.SIGNAL, "signal": 9}
 
@@ -241,6 +242,34 @@ def test_a_scheduler_that_died_unasked_is_started_again(end: dict[str, Any]) -> 
     assert (said.started, said.pid, said.restarts, said.address) == (None, None, (NOW,), ADDRESS)
     assert (record.phase.value, record.reason) == ("STARTING", "SCHEDULER_RESTARTING")
     assert record.group("default").running == 0
+
+
+def test_a_scheduler_that_keeps_a_journal_goes_on() -> None:
+    """Nothing is told as lost, and what is held for lost clients stays; the next one will say what came back."""
+    hub = heard(held={"clients": 1, "keys": 4, "bytes": 5}, resumable={"is": True, "words": ""})
+    ledger = scheduler_ends(ended("s", **KILLED), hub=hub)
+    assert "goes on with its work" in ledger.events[-2].message
+    assert "lost" not in ledger.events[-2].message
+    record = ledger.cluster
+    assert (record.held, record.scheduler.restarts, record.scheduler.resumable) == (Held(1, 4, 5), (NOW,), True)
+
+
+def test_a_scheduler_that_gave_its_journal_up_says_why_and_loses_its_work() -> None:
+    """The words are kept for who looks, and what dies with it is told."""
+    hub = heard(resumable={"is": False, "words": "it is too large"})
+    ledger = scheduler_ends(ended("s", **KILLED), hub=hub)
+    assert ledger.cluster.scheduler.unresumable == "it is too large"
+    assert "empty" in ledger.events[-2].message
+
+
+def test_a_cluster_may_fail_with_its_scheduler() -> None:
+    """Where its spec says so, a scheduler that has run is not started again."""
+    there = cluster(1)
+    spec = there.spec.model_copy(update={"on_scheduler_loss": OnSchedulerLoss.FAIL})
+    ledger = absorb(view(replace(there, spec=spec), [scheduler(), node()], heard(), seen=[ended("s", **KILLED)]), NOW)
+    assert ledger.cluster.failed
+    assert "SCHEDULER_LOST" not in types(ledger)
+    assert ledger.cluster.scheduler.restarts == ()
 
 
 def test_what_a_scheduler_said_last_is_told_before_its_end() -> None:

@@ -19,6 +19,7 @@ from daskd_client.types import (
     HeldWorkPolicy,
     IdleAction,
     Phase,
+    SchedulerLossAction,
     SchedulerSpec,
     WorkerGroupSpec,
     WorkerGroupStatus,
@@ -30,6 +31,7 @@ spec:
   profile: gpu
   idle_timeout: 2h
   on_idle: scale_to_zero
+  on_scheduler_loss: fail
   max_lifetime: 3000d
   environment: {A: 1, B: yes, C: "😀"}
   dashboard: false
@@ -66,6 +68,7 @@ def test_a_file_is_read_as_it_is_meant() -> None:
                 profile="gpu",
                 idle_timeout=timedelta(hours=2),
                 on_idle=IdleAction.SCALE_TO_ZERO,
+                on_scheduler_loss=SchedulerLossAction.FAIL,
                 max_lifetime=timedelta(days=3000),
                 environment={"A": "1", "B": "yes", "C": "😀"},
                 dashboard=False,

@@ -20,6 +20,7 @@ ON_EVERY_RELEASE = [
     "tests/runtime/test_dashboard_socket.py",
     "tests/runtime/test_held.py",
     "tests/runtime/test_joined_versions.py",
+    "tests/runtime/test_resume.py",
     "tests/runtime/test_retire.py",
     "tests/client/test_address.py",
     "tests/client/test_api.py",

@@ -299,6 +299,7 @@ def spec(**fields: Any) -> dict[str, Any]:
         "placed": None,
         "preload": [],
         "options": {},
+        "journal": None,
         **fields,
     }
 

@@ -74,7 +74,7 @@ async def finish(daemon: DaemonProcess, daskd: AsyncDaskd, uid: str) -> None:
 DEATHS = {
     "node": ("WORKER_LOST", "default-.* ended unasked: was killed by SIGKILL"),
     "supervisor": ("WORKER_LOST", "default-.* ended unasked: its supervisor was killed"),
-    "scheduler": ("SCHEDULER_LOST", "the scheduler ended unasked: was killed by SIGKILL.* are lost"),
+    "scheduler": ("SCHEDULER_LOST", "the scheduler ended unasked: was killed by SIGKILL.* goes on with its work"),
 }
 
 

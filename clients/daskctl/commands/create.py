@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from daskd_client.types import ClusterSpec, IdleAction, SchedulerSpec, WorkerGroupSpec
+from daskd_client.types import ClusterSpec, IdleAction, SchedulerLossAction, SchedulerSpec, WorkerGroupSpec
 
 from .. import waiting
 from ..framing import Example, command, wait_options
@@ -32,6 +32,7 @@ class CreateOptions(GroupOptions):
     scheduler_placement: str | None
     scheduler_driver: str
     scheduler_option: tuple[tuple[str, Any], ...]
+    on_scheduler_loss: str | None
     max_lifetime: float | None
     dry_run: bool
     no_wait: bool
@@ -72,6 +73,11 @@ class CreateOptions(GroupOptions):
     "--on-idle",
     type=click.Choice(("delete", "scale-to-zero")),
     help="End the idle cluster, or let its workers go and keep the scheduler.",
+)
+@click.option(
+    "--on-scheduler-loss",
+    type=click.Choice(("resume", "restart", "fail")),
+    help="When its scheduler ends unasked: go on with its work, begin empty, or end the cluster.",
 )
 @click.option("--max-lifetime", type=Duration(), help="End the cluster after so long, whatever it computes.")
 @click.option(
@@ -125,6 +131,7 @@ def spec_of(options: CreateOptions) -> ClusterSpec:
         environment=dict(options.env),
         idle_timeout=_length(options.idle_timeout),
         on_idle=IdleAction[(options.on_idle or "unspecified").replace("-", "_").upper()],
+        on_scheduler_loss=SchedulerLossAction[(options.on_scheduler_loss or "unspecified").upper()],
         max_lifetime=_length(options.max_lifetime),
         scheduler=_scheduler(options),
     )

@@ -127,8 +127,16 @@ def _scheduler_facts(cluster: Cluster, now: datetime) -> Iterator[tuple[str, Cel
     yield "dashboard", _dashboard(cluster, scheduler)
     yield "process", Cell(f"{scheduler.pid} on {scheduler.host}" if scheduler.pid else "")
     yield "restarts", Cell(str(scheduler.restarts) if scheduler.restarts else "", style="yellow")
+    yield "resumable", _resumable(scheduler)
     yield "last heard", when_past(scheduler.last_heard_time, now)
     yield "versions", Cell(", ".join(f"{name} {version}" for name, version in sorted(scheduler.versions.items())))
+
+
+def _resumable(scheduler: SchedulerStatus) -> Cell:
+    """Whether its work would survive the scheduler's death, or why not."""
+    if scheduler.resumable:
+        return Cell("yes")
+    return Cell(f"no: {scheduler.not_resumable_reason}" if scheduler.not_resumable_reason else "", style="yellow")
 
 
 def _dashboard(cluster: Cluster, scheduler: SchedulerStatus) -> Cell:

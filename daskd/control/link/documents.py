@@ -108,6 +108,13 @@ class HeldCount(_Document):
     bytes: Count = 0
 
 
+class Resumable(_Document):
+    """Whether the cluster's work would survive its scheduler's death; why not, in words."""
+
+    answer: bool = Field(default=False, alias="is")
+    words: Words = ""
+
+
 class HubState(_Document):
     """The state of a cluster as its scheduler tells it."""
 
@@ -123,6 +130,7 @@ class HubState(_Document):
     clients: Count = 0
     idle_since: Time | None = None
     held: HeldCount = HeldCount()
+    resumable: Resumable = Resumable()
     events: tuple[FactEvent, ...] = Field(default=(), max_length=1000)
 
 

@@ -78,6 +78,11 @@ class ClusterFiles:
         """Workers' local directories."""
         return self.folder / "scratch"
 
+    @property
+    def journal(self) -> Path:
+        """What schedulers write of their work, each for the next."""
+        return self.folder / "journal"
+
     def instance(self, instance: str) -> Path:
         """The folder of one instance."""
         return self.folder / "instances" / instance
@@ -102,8 +107,8 @@ class ClusterFiles:
                 write_private(self.tls / name, data)
 
     def unstage(self) -> None:
-        """Remove keys, scratch files and code; logs and end records stay."""
-        for folder in (self.tls, self.scheduler_tls, self.scratch, self.runtime):
+        """Remove keys, scratch files, the journal and code; logs and end records stay."""
+        for folder in (self.tls, self.scheduler_tls, self.scratch, self.journal, self.runtime):
             shutil.rmtree(folder, ignore_errors=True)
 
     def forget(self) -> None:

@@ -19,6 +19,7 @@ from daskd.drivers.node_spec import node_spec
 from daskd.drivers.protocol import Batch, Member, Outcome, Result, Surroundings
 from daskd.model.cluster import Handle, Role
 from daskd.model.identity import Identity
+from daskd.model.spec import OnSchedulerLoss, Placement
 
 from . import environment, prologue
 from .files import ClusterFiles, write_private
@@ -221,9 +222,16 @@ class Launcher:
             "dashboard_prefix": prefix,
             "held": {"seconds": settings.held_seconds, "memory_share": settings.held_memory_share},
             "orphan_timeout": settings.orphan_timeout,
+            "journal": self._journal(),
             "preload": list(self._batch.spec.scheduler.preload),
             "options": self._batch.spec.scheduler.options,
         }
+
+    def _journal(self) -> dict[str, Any] | None:
+        spec = self._batch.spec
+        if spec.on_scheduler_loss is not OnSchedulerLoss.RESUME or spec.scheduler.placement is Placement.EMBEDDED:
+            return None
+        return {"directory": str(self._files.journal), "max_bytes": self._batch.runtime.journal_bytes}
 
     def _node_spec(self, member: Member) -> dict[str, Any]:
         group = self._batch.group

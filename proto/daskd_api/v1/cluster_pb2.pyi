@@ -71,6 +71,34 @@ PHASE_FAILED: Phase.ValueType  # 6
 """It could not be started or kept up; `message` says why. Nothing more is launched for it."""
 global___Phase = Phase
 
+class _SchedulerLossAction:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _SchedulerLossActionEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_SchedulerLossAction.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    SCHEDULER_LOSS_ACTION_UNSPECIFIED: _SchedulerLossAction.ValueType  # 0
+    """SCHEDULER_LOSS_ACTION_RESUME."""
+    SCHEDULER_LOSS_ACTION_RESUME: _SchedulerLossAction.ValueType  # 1
+    """It is started again and goes on: with its tasks, and with the results that its workers kept."""
+    SCHEDULER_LOSS_ACTION_RESTART: _SchedulerLossAction.ValueType  # 2
+    """It is started again, empty."""
+    SCHEDULER_LOSS_ACTION_FAIL: _SchedulerLossAction.ValueType  # 3
+    """The cluster fails."""
+
+class SchedulerLossAction(_SchedulerLossAction, metaclass=_SchedulerLossActionEnumTypeWrapper):
+    """What follows when the scheduler of a cluster ends unasked."""
+
+SCHEDULER_LOSS_ACTION_UNSPECIFIED: SchedulerLossAction.ValueType  # 0
+"""SCHEDULER_LOSS_ACTION_RESUME."""
+SCHEDULER_LOSS_ACTION_RESUME: SchedulerLossAction.ValueType  # 1
+"""It is started again and goes on: with its tasks, and with the results that its workers kept."""
+SCHEDULER_LOSS_ACTION_RESTART: SchedulerLossAction.ValueType  # 2
+"""It is started again, empty."""
+SCHEDULER_LOSS_ACTION_FAIL: SchedulerLossAction.ValueType  # 3
+"""The cluster fails."""
+global___SchedulerLossAction = SchedulerLossAction
+
 class _IdleAction:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -232,6 +260,7 @@ class ClusterSpec(google.protobuf.message.Message):
     MAX_LIFETIME_FIELD_NUMBER: builtins.int
     LIFETIME_WARNING_FIELD_NUMBER: builtins.int
     ON_IDLE_FIELD_NUMBER: builtins.int
+    ON_SCHEDULER_LOSS_FIELD_NUMBER: builtins.int
     profile: builtins.str
     """The administrator's template that this spec is laid over. Empty: the profile "default" if there is one."""
     python: builtins.str
@@ -246,6 +275,8 @@ class ClusterSpec(google.protobuf.message.Message):
     """
     on_idle: global___IdleAction.ValueType
     """What an idle cluster comes to. Absent: IDLE_ACTION_DELETE."""
+    on_scheduler_loss: global___SchedulerLossAction.ValueType
+    """What follows when its scheduler ends unasked. Absent: SCHEDULER_LOSS_ACTION_RESUME."""
     @property
     def groups(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___WorkerGroupSpec]:
         """Kinds of workers, in order of preference. None: one group "default" with no worker."""
@@ -296,9 +327,10 @@ class ClusterSpec(google.protobuf.message.Message):
         max_lifetime: google.protobuf.duration_pb2.Duration | None = ...,
         lifetime_warning: google.protobuf.duration_pb2.Duration | None = ...,
         on_idle: global___IdleAction.ValueType = ...,
+        on_scheduler_loss: global___SchedulerLossAction.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_dashboard", b"_dashboard", "dashboard", b"dashboard", "held_work", b"held_work", "idle_timeout", b"idle_timeout", "lifetime_warning", b"lifetime_warning", "max_lifetime", b"max_lifetime", "scheduler", b"scheduler"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_dashboard", b"_dashboard", "cwd", b"cwd", "dashboard", b"dashboard", "environment", b"environment", "groups", b"groups", "held_work", b"held_work", "idle_timeout", b"idle_timeout", "import_path", b"import_path", "lifetime_warning", b"lifetime_warning", "max_lifetime", b"max_lifetime", "on_idle", b"on_idle", "profile", b"profile", "python", b"python", "scheduler", b"scheduler"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_dashboard", b"_dashboard", "cwd", b"cwd", "dashboard", b"dashboard", "environment", b"environment", "groups", b"groups", "held_work", b"held_work", "idle_timeout", b"idle_timeout", "import_path", b"import_path", "lifetime_warning", b"lifetime_warning", "max_lifetime", b"max_lifetime", "on_idle", b"on_idle", "on_scheduler_loss", b"on_scheduler_loss", "profile", b"profile", "python", b"python", "scheduler", b"scheduler"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_dashboard", b"_dashboard"]) -> typing.Literal["dashboard"] | None: ...
 
 global___ClusterSpec = ClusterSpec
@@ -797,6 +829,8 @@ class SchedulerStatus(google.protobuf.message.Message):
     VERSIONS_FIELD_NUMBER: builtins.int
     RESTARTS_FIELD_NUMBER: builtins.int
     LAST_HEARD_TIME_FIELD_NUMBER: builtins.int
+    RESUMABLE_FIELD_NUMBER: builtins.int
+    NOT_RESUMABLE_REASON_FIELD_NUMBER: builtins.int
     instance: builtins.str
     """The id of the instance that holds it."""
     address: builtins.str
@@ -809,6 +843,10 @@ class SchedulerStatus(google.protobuf.message.Message):
     """Its process id on that host."""
     restarts: builtins.int
     """How often it was started again after it died unasked."""
+    resumable: builtins.bool
+    """Whether the cluster's work would survive this scheduler's death, as it last said."""
+    not_resumable_reason: builtins.str
+    """Why not, in words."""
     @property
     def start_time(self) -> google.protobuf.timestamp_pb2.Timestamp: ...
     @property
@@ -831,9 +869,11 @@ class SchedulerStatus(google.protobuf.message.Message):
         versions: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         restarts: builtins.int = ...,
         last_heard_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        resumable: builtins.bool = ...,
+        not_resumable_reason: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["last_heard_time", b"last_heard_time", "start_time", b"start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["address", b"address", "dashboard_link", b"dashboard_link", "host", b"host", "instance", b"instance", "last_heard_time", b"last_heard_time", "pid", b"pid", "restarts", b"restarts", "start_time", b"start_time", "versions", b"versions"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["address", b"address", "dashboard_link", b"dashboard_link", "host", b"host", "instance", b"instance", "last_heard_time", b"last_heard_time", "not_resumable_reason", b"not_resumable_reason", "pid", b"pid", "restarts", b"restarts", "resumable", b"resumable", "start_time", b"start_time", "versions", b"versions"]) -> None: ...
 
 global___SchedulerStatus = SchedulerStatus
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import daskd
 from daskd.drivers import payload
 from daskd.drivers.local.process import MARK
 from daskd.drivers.ssh import program
@@ -129,6 +132,13 @@ def launch(place: dict[str, Any], **more: Any) -> dict[str, Any]:
         **place,
         **more,
     }
+
+
+def test_all_of_the_runtime_is_sent() -> None:
+    """The archive holds every module of the runtime, those of its packages too."""
+    folder = Path(daskd.__file__).parent / "runtime"
+    with zipfile.ZipFile(io.BytesIO(payload.runtime().code)) as archive:
+        assert set(archive.namelist()) == {str(path.relative_to(folder)) for path in folder.rglob("*.py")}
 
 
 def test_what_is_put_on_a_host_is_its_users_alone(place: dict[str, Any]) -> None:

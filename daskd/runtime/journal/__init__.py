@@ -1,0 +1,1 @@
+"""The journal: what a scheduler was asked to do, so that its successor can go on."""
