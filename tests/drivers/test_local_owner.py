@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from daskd.drivers.batch.here import Here
+from daskd.drivers.batch.pace import Lane
 from daskd.drivers.batch.runner import NotRun, Runner
 from daskd.drivers.local import owner
 from daskd.model.identity import Identity
@@ -124,8 +126,10 @@ def _has_ended(pid: int) -> bool:
 
 def test_a_submission_answers_as_the_command_does() -> None:
     """Input, output, and an exit code that happens to be the one of a refusal, are the command's own."""
-    runner = Runner(MYSELF, "", {}, 6000)
-    done = asyncio.run(runner.run(["sh", "-c", "cat; echo err >&2; exit 77"], b"in", timeout=60, submits=True))
+    runner = Runner(Here(MYSELF, "", {}), 6000)
+    done = asyncio.run(
+        runner.run(["sh", "-c", "cat; echo err >&2; exit 77"], b"in", timeout=60, lane=Lane.ACT, submits=True)
+    )
     assert (done.code, done.out, done.err) == (77, "in", "err\n")
 
 
@@ -133,6 +137,6 @@ def test_a_submission_that_cant_be_executed_was_not_run(tmp_path: Path) -> None:
     """What the kernel refuses to execute submitted nothing, and says so."""
     (tmp_path / "sbatch").write_bytes(b"\x7fELF, or so it says")
     (tmp_path / "sbatch").chmod(0o755)
-    runner = Runner(MYSELF, str(tmp_path), {}, 6000)
+    runner = Runner(Here(MYSELF, str(tmp_path), {}), 6000)
     with pytest.raises(NotRun, match=r"nothing can be submitted as me: .*sbatch: Exec format error"):
-        asyncio.run(runner.run(["sbatch"], timeout=60, submits=True))
+        asyncio.run(runner.run(["sbatch"], timeout=60, lane=Lane.ACT, submits=True))

@@ -22,6 +22,7 @@ from daskd.drivers.protocol import (
     Snapshot,
     Surroundings,
 )
+from daskd.drivers.streams import Stream
 from daskd.model.cluster import Cause, End, Handle, State
 from daskd.model.errors import Problem
 from daskd.model.identity import Identity
@@ -87,6 +88,7 @@ class SimulatedDriver:
     options = NoOptions
     settings = NoOptions
     elsewhere = False
+    places_schedulers = False
 
     def __init__(self, name: str, systems: Systems, faults: Faults, is_dead: Callable[[], bool]) -> None:
         self.name = name
@@ -215,6 +217,10 @@ class SimulatedSite:
     def link_path(self, handle: Handle) -> Path:
         """Where a scheduler listens."""
         return self._systems.links / handle.id
+
+    async def dial(self, handle: Handle, host: str, port: int) -> Stream:
+        """Nobody asks: it places no schedulers."""
+        raise OSError("there is no other machine")
 
     def dashboard_path(self, handle: Handle) -> Path | None:
         """There is no dashboard."""
