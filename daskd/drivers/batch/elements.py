@@ -22,7 +22,9 @@ Element = tuple[str, int]
 _MARKED = re.compile(r"(?:.*-)?(d[a-z2-7]{13})", re.ASCII)
 
 
-def handle_of(driver: str, instance: str, element: Element, cluster: str, folder: str, now: float) -> Handle:
+def handle_of(
+    driver: str, instance: str, element: Element, cluster: str, folder: str, now: float, nodes: int = 1
+) -> Handle:
     """What finds an instance later.
 
     Parameters
@@ -31,6 +33,8 @@ def handle_of(driver: str, instance: str, element: Element, cluster: str, folder
         The cluster's, of its owner.
     now
         Unix seconds: who remembers what is no longer listed is asked from then on.
+    nodes
+        Of the job.
     """
     name, index = element
     data = {
@@ -40,6 +44,7 @@ def handle_of(driver: str, instance: str, element: Element, cluster: str, folder
         "element": f"{name}.{index}",
         "folder": folder,
         "prepared": now,
+        "nodes": nodes,
     }
     return Handle(driver=driver, version=HANDLE_VERSION, id=instance, announce=instance, data=data)
 
@@ -47,6 +52,11 @@ def handle_of(driver: str, instance: str, element: Element, cluster: str, folder
 def element_of(handle: Handle) -> Element:
     """Name and index."""
     return str(handle.data["name"]), int(handle.data["index"])
+
+
+def nodes_of(handle: Handle) -> int:
+    """Nodes of the job; one in the handles of releases that knew of no more."""
+    return int(handle.data.get("nodes", 1))
 
 
 def batch_of(name: str) -> str | None:
@@ -94,7 +104,7 @@ def observed(handle: Handle, row: Row, record: Mapping[str, object] | None, now:
     Parameters
     ----------
     record
-        The documents `end` and `report`.
+        The documents `end`, `last_end` and `report`.
     """
     runs = row.state is State.RUNNING
     seen = Observation(
@@ -109,7 +119,8 @@ def observed(handle: Handle, row: Row, record: Mapping[str, object] | None, now:
     )
     if row.state is not State.ENDED or row.end is None:
         return seen
-    left = recorded(handle, record)
+    # by its system's word all of its nodes have ended, whether or not each of them could write that down
+    left = recorded(handle, record and {**record, "end": record.get("end") or record.get("last_end")})
     if left is None:
         return seen
     # why the system ended it is the system's to say; how it ended by itself, its supervisor's
