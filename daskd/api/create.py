@@ -99,7 +99,7 @@ def build_spec(
     ]
     if problems:
         raise invalid(problems)
-    check_counts([(group.name, group.n_workers) for group in groups], bounds)
+    check_counts([(group.name, group.launched_for(group.n_workers)) for group in groups], bounds)
     network = spec.scheduler.network
     if network is None:
         network = any(drivers[group.driver].elsewhere for group in groups)

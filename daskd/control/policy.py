@@ -89,7 +89,7 @@ def groups_of(cluster: Cluster, settings: Settings, starts: Mapping[str, float])
 
 def _group(spec: WorkerGroupSpec, status: Status, settings: Settings, start_s: float, interval: float) -> words.Group:
     # a fixed count is launched in whole instances, rounded up
-    minimum = maximum = -(-status.desired // spec.workers_per_instance) * spec.workers_per_instance
+    minimum = maximum = spec.launched_for(status.desired)
     initial, policy = 0, dataclasses.replace(settings.adaptive, interval=interval)
     if status.adaptive is not None:
         asked = status.adaptive.policy

@@ -244,6 +244,14 @@ class WorkerGroupSpec(_Frozen):
         """How many are launched, retired and ended as one."""
         return self.nodes * self.workers_per_node
 
+    def instances_for(self, workers: int) -> int:
+        """How many it takes for so many workers."""
+        return -(-workers // self.workers_per_instance)
+
+    def launched_for(self, workers: int) -> int:
+        """How many workers there are when so many are wanted: those of whole instances."""
+        return self.instances_for(workers) * self.workers_per_instance
+
     @field_validator("resources")
     @classmethod
     def _amounts(cls, resources: dict[str, float]) -> dict[str, float]:
