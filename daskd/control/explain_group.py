@@ -11,7 +11,7 @@ from daskd.model.views import GroupExplanation, WaitingView, WorkerState
 
 from .adaptive.reasons import seconds
 from .queueing import held_back
-from .unmanned import unmanned
+from .unmanned import in_words, unmanned
 from .view import View
 from .workers import INSTANCE_STATES
 
@@ -114,7 +114,7 @@ def _in_part(nodes: Iterable[Instance], gone: Mapping[str, Sequence[str]]) -> It
     """Instances of several nodes that are succeeded, for one is gone; `gone`: whose workers it was, by instance."""
     for node in nodes:
         if node.rotating is not None and node.stopping is None and (names := gone.get(node.id)):
-            yield f"{', '.join(names)} is gone with its node: another of {len(node.workers)} workers takes the place"
+            yield f"{in_words(names)} is gone with its node: another of {len(node.workers)} workers takes the place"
 
 
 def _staying(view: View, nodes: Iterable[Instance]) -> Iterator[str]:

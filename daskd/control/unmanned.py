@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 from daskd.model.cluster import Instance, Role, State
 from daskd.model.spec import WorkerGroupSpec
@@ -38,17 +38,24 @@ def mark(ledger: Ledger, view: View, now: float) -> None:
     if cluster.stop or not view.hears or view.hub.state is None or cluster.scheduler.started is None:
         return
     left = {worker.name: worker.t for worker in view.hub.state.left}
+    # nodes that have joined may take long to start their first workers, where many read the same file system
+    starting = {name for node in view.hub.state.nodes for name in node.workers} - left.keys()
     for node in ledger.instances:
         spec = cluster.spec.group(node.group) if node.role is Role.NODE else None
         if spec is None or spec.nodes == 1 or not _is_up(node):
             continue
-        gone = unmanned(node, spec, view.hub_workers)
+        gone = [name for name in unmanned(node, spec, view.hub_workers) if name not in starting]
         since = max([cluster.scheduler.started, node.joined or now, *(left.get(name, 0.0) for name in gone)])
         if gone and now - since >= max(view.settings.join_timeout, spec.death_timeout) + PATIENCE:
             ledger.edit_instance(node.id, rotating=now)
-            names = ", ".join(gone)
+            names = in_words(gone)
             words = f"{names} is gone with its node for {now - since:.0f} s, and the others of {node.id} go on. It is"
             ledger.tell("WORKER_LOST", f"{words} replaced as a whole", workers=names, instance=node.id)
+
+
+def in_words(names: Sequence[str]) -> str:
+    """Names of workers, the first ten of many."""
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def _is_up(node: Instance) -> bool:

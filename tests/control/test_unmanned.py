@@ -22,7 +22,7 @@ from cluster_states import (
 
 from daskd.control.absorb import absorb
 from daskd.control.explain import Known, explain
-from daskd.control.link.documents import LeftWorker
+from daskd.control.link.documents import HubNode, LeftWorker
 from daskd.control.plan import Chosen, LaunchNodes, Retire, decide
 from daskd.control.unmanned import PATIENCE
 from daskd.control.view import HubView, View
@@ -89,6 +89,16 @@ def test_an_instance_is_kept_while_its_nodes_may_come_back(of_view: View) -> Non
     ledger = absorb(of_view, NOW)
     assert of(ledger, "n0").rotating is None
     assert "WORKER_LOST" not in types(ledger)
+
+
+def test_a_node_that_has_joined_may_take_long_for_its_first_worker() -> None:
+    """One that was there and lost its workers is gone, one that never had any is still at it."""
+    second = HubNode(instance="n0", joined=LATE, workers=("n0-2", "n0-3"))
+    for gone, is_marked in (((), False), (("n0-2", "n0-3"), True)):
+        there = hub("n0-0", "n0-1", gone=gone)
+        assert there.state is not None
+        joined = replace(there, state=there.state.model_copy(update={"nodes": (second,)}))
+        assert (of(absorb(seen(joined), NOW), "n0").rotating is not None) is is_marked
 
 
 def test_nodes_find_a_scheduler_that_was_restarted_first() -> None:

@@ -23,6 +23,9 @@ from .runner import Runner
 from .site import BatchSite
 from .system import System
 
+MOST_WORKERS_OF_JOB = 1000
+"""Of several nodes: they are told of, retired and recorded together."""
+
 
 class BatchDriver:
     """Workers as jobs of one batch system; a subclass says of which.
@@ -54,7 +57,7 @@ class BatchDriver:
             for line in options.job_extra_directives
             if (words := self._refused(line))
         ]
-        return [*problems, *self._too_many(options), *_too_small(group, options)]
+        return [*problems, *self._too_many(group, options), *_too_small(group, options)]
 
     def complete(self, group: WorkerGroupSpec) -> WorkerGroupSpec:
         """How many nodes a job has, and "auto" memory: a share of what they ask for, where that was said."""
@@ -118,10 +121,18 @@ class BatchDriver:
         given = surroundings.settings
         return given if isinstance(given, self.settings) else self.settings()
 
-    def _too_many(self, options: BatchOptions) -> list[Problem]:
-        if options.nodes_per_job == 1 or self.system.rank_variable:
+    def _too_many(self, group: WorkerGroupSpec, options: BatchOptions) -> list[Problem]:
+        nodes, workers = options.nodes_per_job, options.nodes_per_job * group.workers_per_node
+        if nodes == 1:
             return []
-        words = f"jobs of the {self.name} driver have one node each: leave it out, and ask for more workers"
+        if not self.system.rank_variable:
+            words = f"jobs of the {self.name} driver have one node each: leave it out, and ask for more workers"
+        elif workers > MOST_WORKERS_OF_JOB:
+            words = (
+                f"a job of {nodes} nodes would have {workers} workers, and may have {MOST_WORKERS_OF_JOB}: ask for less"
+            )
+        else:
+            return []
         return [Problem("options.nodes_per_job", words)]
 
     def _refused(self, line: str) -> str:

@@ -187,6 +187,10 @@ def test_the_option_alone_says_how_many_nodes_a_job_has() -> None:
     group = SlurmDriver().complete(WorkerGroupSpec(driver="slurm", workers_per_node=2, options=options))
     assert (group.nodes, group.workers_per_instance, group.memory_limit) == (3, 6, 4 << 30)
     assert SlurmDriver().validate(group, WHO) == []
+    [problem] = SlurmDriver().validate(
+        group.model_copy(update={"workers_per_node": 200, "options": {"nodes_per_job": 6}}), WHO
+    )
+    assert "would have 1200 workers" in problem.words
     again = SlurmDriver().complete(group.model_copy(update={"options": {}}))
     assert (again.nodes, again.workers_per_instance) == (1, 2)
 
