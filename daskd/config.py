@@ -319,6 +319,14 @@ class ProfileSpec(ClusterSpec):
     def _no_profile(cls, name: str) -> str:
         raise ValueError(f"a profile can't be laid over another ({name!r}): remove it")
 
+    @field_validator("every_group", "groups")
+    @classmethod
+    def _no_nodes(cls, given: WorkerGroupSpec | tuple[WorkerGroupSpec, ...]) -> Any:
+        groups = given if isinstance(given, tuple) else (given,)
+        if any("nodes" in group.model_fields_set for group in groups):
+            raise ValueError("how many nodes a job has is an option: write `options.nodes_per_job` instead of `nodes`")
+        return given
+
 
 class Profile(_Section):
     """A named template of a spec.

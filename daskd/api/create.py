@@ -93,7 +93,7 @@ def build_spec(
     bounds = bounds_of(config, name)
     if problems:
         raise invalid(problems)
-    groups = tuple(drivers[group.driver].complete(group) for group in spec.groups)
+    groups = tuple(_completed(group, drivers) for group in spec.groups)
     problems = [
         _under(f"{where.path}.adaptive", each)
         for group, where in zip(groups, laid, strict=True)
@@ -101,10 +101,15 @@ def build_spec(
     ]
     if problems:
         raise invalid(problems)
-    check_counts([(group.name, group.n_workers) for group in groups], bounds)
+    check_counts([(group.name, group.launched_for(group.n_workers)) for group in groups], bounds)
     scheduler = decided(spec, drivers)
     told = spec.warning if spec.max_lifetime is not None else spec.lifetime_warning
     return spec.model_copy(update={"groups": groups, "scheduler": scheduler, "lifetime_warning": told})
+
+
+def _completed(group: WorkerGroupSpec, drivers: Mapping[str, DriverInfo]) -> WorkerGroupSpec:
+    """With what its driver decides; how many nodes an instance holds is no profile's to say."""
+    return drivers[group.driver].complete(group.model_copy(update={"nodes": 1}))
 
 
 def build_group(
@@ -141,7 +146,7 @@ def build_group(
     problems = problems or _size_problems(spec.model_copy(update={"groups": (*spec.groups, group)}))
     if problems:
         raise invalid(problems)
-    group = drivers[group.driver].complete(group)
+    group = _completed(group, drivers)
     if problems := adaptive_problems(group, bounds_of(config, spec.profile)):
         raise invalid(_under("group.adaptive", each) for each in problems)
     return group

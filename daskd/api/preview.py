@@ -32,7 +32,7 @@ def _preview(
     message = pb.GroupPreview(
         name=group.name,
         driver=group.driver,
-        instances=-(-group.n_workers // group.workers_per_node),
+        instances=group.instances_for(group.n_workers),
         workers=group.n_workers,
     )
     driver = drivers.get(group.driver)

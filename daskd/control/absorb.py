@@ -5,7 +5,7 @@ from __future__ import annotations
 from daskd.drivers.protocol import Observation, Wait
 from daskd.model.cluster import Cause, End, Group, Held, Instance, Record, Role, State
 
-from . import clock, failures, phase, queueing, rotation, scheduler_time, unseen
+from . import clock, failures, phase, queueing, rotation, scheduler_time, unmanned, unseen
 from .ledger import Ledger
 from .link import FactEvent, HubState, HubWorker
 from .view import View
@@ -54,6 +54,7 @@ def absorb(view: View, now: float) -> Ledger:
     _count(ledger, view, now)
     rotation.mark(ledger, view, now)
     scheduler_time.tell(ledger, view, now)
+    unmanned.mark(ledger, view, now)
     _drop_removed(ledger)
     phase.settle(ledger, view, now)
     return ledger

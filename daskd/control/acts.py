@@ -407,6 +407,6 @@ def _late(nodes: Sequence[Instance], now: float) -> list[NewEvent]:
 
 
 def _worker_names(group: WorkerGroupSpec, ordinal: int) -> tuple[str, ...]:
-    if group.workers_per_node == 1:
+    if group.workers_per_instance == 1:
         return (f"{group.name}-{ordinal}",)
-    return tuple(f"{group.name}-{ordinal}-{k}" for k in range(group.workers_per_node))
+    return tuple(f"{group.name}-{ordinal}-{k}" for k in range(group.workers_per_instance))

@@ -91,7 +91,8 @@ def scaled(cluster: Cluster, group: str, size: Size, *, actor: str, bounds: Boun
     old, spec = cluster.group(name), spec_of(cluster, name)
     n_workers = _workers(size, spec)
     if n_workers > old.desired:
-        check_counts([(each.name, n_workers if each.name == name else each.desired) for each in cluster.groups], bounds)
+        wanted = [(each.name, n_workers if each.name == name else each.desired) for each in cluster.groups]
+        check_counts([(each, spec_of(cluster, each).launched_for(count)) for each, count in wanted], bounds)
     if n_workers == old.desired and old.adaptive is None:
         return Step(cluster)
     words = f"group {name!r} shall have {n_workers} workers instead of {old.desired}"
@@ -215,10 +216,10 @@ def group_added(cluster: Cluster, spec: WorkerGroupSpec, *, actor: str, bounds: 
             facts={"used": str(len(cluster.groups)), "allowed": str(MOST_GROUPS)},
         )
     groups = (*cluster.groups, new_group(spec, bounds, now))
-    check_counts([(each.name, each.desired) for each in groups], bounds)
-    after = replace(
-        cluster, groups=groups, spec=cluster.spec.model_copy(update={"groups": (*cluster.spec.groups, spec)})
-    )
+    specs = (*cluster.spec.groups, spec)
+    each_launched = {one.name: one.launched_for for one in specs}
+    check_counts([(each.name, each_launched[each.name](each.desired)) for each in groups], bounds)
+    after = replace(cluster, groups=groups, spec=cluster.spec.model_copy(update={"groups": specs}))
     words = f"group {spec.name!r}: added, {_count(spec.n_workers)}"
     facts = {"group": spec.name, "n_workers": str(spec.n_workers), "driver": spec.driver}
     return Step(after, (NewEvent("GROUP_ADDED", words, actor, facts),))

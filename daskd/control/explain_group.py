@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from daskd.model import adaptive as words
 from daskd.model.cluster import Adaptive, Group, Instance, Record, State
@@ -11,6 +11,7 @@ from daskd.model.views import GroupExplanation, WaitingView, WorkerState
 
 from .adaptive.reasons import seconds
 from .queueing import held_back
+from .unmanned import in_words, unmanned
 from .view import View
 from .workers import INSTANCE_STATES
 
@@ -66,7 +67,9 @@ def _reasons(
     spec = view.cluster.spec.group(status.name)
     if spec is not None and (words := held_back(status, spec, nodes, view.rooms.get(status.name))):
         yield words
-    yield from _rotating(nodes, now)
+    parts = {node.id: unmanned(node, spec, view.hub_workers) for node in nodes} if spec is not None else {}
+    yield from _rotating([node for node in nodes if not parts.get(node.id)], now)
+    yield from _in_part(nodes, parts)
     yield from _staying(view, nodes)
 
 
@@ -105,6 +108,13 @@ def _rotating(nodes: Sequence[Instance], now: float) -> Iterator[str]:
         end, name = min(ends)
         more = f" and {len(ends) - 1} more" if len(ends) > 1 else ""
         yield f"the walltime of {name}{more} is nearly over, in {seconds(max(0.0, end - now))}: others take their place"
+
+
+def _in_part(nodes: Iterable[Instance], gone: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Instances of several nodes that are succeeded, for one is gone; `gone`: whose workers it was, by instance."""
+    for node in nodes:
+        if node.rotating is not None and node.stopping is None and (names := gone.get(node.id)):
+            yield f"{in_words(names)} is gone with its node: another of {len(node.workers)} workers takes the place"
 
 
 def _staying(view: View, nodes: Iterable[Instance]) -> Iterator[str]:

@@ -201,7 +201,7 @@ def _group(view: View, spec: WorkerGroupSpec, chosen: Chosen, now: float) -> Ite
     overdue = _never_joined(view, active, now) | _hopeless(view, active, now)
     for key, words in overdue.items():
         yield Terminate((key,), fault=words)
-    need = -(-group.desired // spec.workers_per_node)
+    need = spec.instances_for(group.desired)
     yield from _rotating(view, [node for node in active if node.id not in overdue], need, now)
     # whose time is nearly over is as good as gone: what is launched in its place is no surplus
     lasting = [node for node in active if node.rotating is None]

@@ -89,7 +89,7 @@ def groups_of(cluster: Cluster, settings: Settings, starts: Mapping[str, float])
 
 def _group(spec: WorkerGroupSpec, status: Status, settings: Settings, start_s: float, interval: float) -> words.Group:
     # a fixed count is launched in whole instances, rounded up
-    minimum = maximum = -(-status.desired // spec.workers_per_node) * spec.workers_per_node
+    minimum = maximum = spec.launched_for(status.desired)
     initial, policy = 0, dataclasses.replace(settings.adaptive, interval=interval)
     if status.adaptive is not None:
         asked = status.adaptive.policy
@@ -105,7 +105,7 @@ def _group(spec: WorkerGroupSpec, status: Status, settings: Settings, start_s: f
         nthreads=spec.nthreads,
         memory_limit=0 if spec.memory_limit == "auto" else spec.memory_limit,
         resources=tuple(sorted(spec.resources.items())),
-        workers_per_instance=spec.workers_per_node,
+        workers_per_instance=spec.workers_per_instance,
         start_times=status.start_times,
         stated_start=start_s,
         initial=initial,

@@ -37,10 +37,10 @@ def held_back(group: Group, spec: WorkerGroupSpec, nodes: Iterable[Instance], ro
     if room is None or group.removing:
         return ""
     active = [node for node in nodes if node.retiring is None and node.stopping is None and node.rotating is None]
-    missing = -(-group.desired // spec.workers_per_node) - len(active) - room.more
+    missing = spec.instances_for(group.desired) - len(active) - room.more
     if missing <= 0:
         return ""
-    workers = min(group.desired, missing * spec.workers_per_node)
+    workers = min(group.desired, missing * spec.workers_per_instance)
     return f"{workers} of {group.desired} workers wait: {room.words}"
 
 

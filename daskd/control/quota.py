@@ -35,10 +35,12 @@ def usage_of(cluster: Cluster) -> Usage:
     usage = Usage(clusters=1)
     for group in cluster.groups:
         spec = cluster.spec.group(group.name)
-        count = group.desired
+        if spec is None:
+            continue
+        count = spec.launched_for(group.desired)
         if group.adaptive is not None:
             count = max(count, group.adaptive.policy.maximum or 0)
-        if spec is None or not count:
+        if not count:
             continue
         limit = 0 if spec.memory_limit == "auto" else spec.memory_limit
         usage += Usage(0, count, count * spec.nthreads, count * limit, unbounded=not limit)

@@ -388,7 +388,7 @@ class Driver(Protocol):
         """What is wrong with a group, in the user's words, each with its field. Asks the system nothing."""
 
     def complete(self, group: WorkerGroupSpec) -> WorkerGroupSpec:
-        """The group with what it leaves to the system ("auto" memory) decided."""
+        """The group with what it leaves to the system ("auto" memory, `nodes` of an instance) decided."""
 
     def upgrade(self, handle: Handle) -> Handle:
         """A handle written by an older release, as this one writes it. Pure."""

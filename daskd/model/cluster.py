@@ -135,8 +135,8 @@ class Instance:
     expected_end
         When its system will end it, unix seconds; None: not that is known.
     rotating
-        Since when another is to take its place, for its time is nearly over; None: it is not. Of a scheduler: since
-        when its end has been told.
+        Since when another is to take its place, for its time is nearly over, or one of its nodes is gone; None: it
+        is not. Of a scheduler: since when its end has been told.
     unknown_since
         Since when its system can say nothing of it, unix seconds; None: it can.
     """

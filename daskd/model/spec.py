@@ -20,6 +20,9 @@ MOST_WORKERS = 100_000
 MOST_GROUPS = 50
 """No cluster may have more worker groups than this."""
 
+MOST_NODES = 256
+"""Of one instance."""
+
 MOST_CORES = MOST_WORKERS * 4096
 """The threads of so many of the largest workers."""
 
@@ -220,7 +223,9 @@ class WorkerGroupSpec(_Frozen):
     memory_limit
         Bytes of each (0: no limit), or "auto".
     workers_per_node
-        How many share one instance.
+        How many share one node.
+    nodes
+        How many nodes an instance holds. Its driver says so, by an option of its own; nobody else can.
     resources
         Dask's abstract resources of each.
     death_timeout
@@ -243,6 +248,7 @@ class WorkerGroupSpec(_Frozen):
     nthreads: int = Field(default=1, ge=1, le=4096)
     memory_limit: Memory = "auto"
     workers_per_node: int = Field(default=1, ge=1, le=256)
+    nodes: int = Field(default=1, ge=1, le=MOST_NODES)
     resources: dict[str, float] = Field(default_factory=dict, max_length=100)
     environment: Environment = Field(default_factory=dict)
     local_directory: Path = ""
@@ -255,6 +261,19 @@ class WorkerGroupSpec(_Frozen):
     worker_class: ClassName = ""
     worker_options: WorkerOptions = Field(default_factory=dict)
     prologue: Prologue = ()
+
+    @property
+    def workers_per_instance(self) -> int:
+        """How many are launched, retired and ended as one."""
+        return self.nodes * self.workers_per_node
+
+    def instances_for(self, workers: int) -> int:
+        """How many it takes for so many workers."""
+        return -(-workers // self.workers_per_instance)
+
+    def launched_for(self, workers: int) -> int:
+        """How many workers there are when so many are wanted: those of whole instances."""
+        return self.instances_for(workers) * self.workers_per_instance
 
     @field_validator("resources")
     @classmethod

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -69,6 +69,8 @@ class Retirement:
         ``worked_since(ws, rev)``: whether a worker got work since a snapshot's revision.
     retired : callable
         Gives the names of workers that retired lately.
+    instance_of : callable
+        Gives the instance that a worker, by name, belongs to; None: somebody else brought it.
     changed : callable
         Called at every step.
     """
@@ -79,12 +81,14 @@ class Retirement:
         journal: Journal,
         worked_since: Callable[[WorkerState, int], bool],
         retired: Callable[[], Collection[str]],
+        instance_of: Callable[[str], str | None],
         changed: Callable[[], None],
     ) -> None:
         self.scheduler = scheduler
         self._journal = journal
         self._worked_since = worked_since
         self._retired = retired
+        self._instance_of = instance_of
         self._changed = changed
         self._progress: dict[str, Progress] = {}  # by worker address, which no successor has
         self._tasks: set[asyncio.Task[None]] = set()
@@ -96,6 +100,8 @@ class Retirement:
 
     def begin(self, names: Iterable[str], drain: float, if_idle_rev: int | None = None) -> dict[str, dict[str, str]]:
         """Begin to retire workers, or go on; never wait.
+
+        Workers of one instance begin together: where one of them is refused at once, none does.
 
         Parameters
         ----------
@@ -115,11 +121,13 @@ class Retirement:
         for address in [a for a in self._progress if a not in self.scheduler.workers]:
             del self._progress[address]
         retired = self._retired()
+        asked = list(names)
+        refused = self._refusals({name: workers[name] for name in asked if name in workers}, if_idle_rev)
         answer = {}
-        for name in names:
+        for name in asked:
             ws = workers.get(name)
             if ws is not None:
-                progress = self._begin_one(ws, drain, if_idle_rev)
+                progress = self._begin_one(ws, drain, refused.get(name))
             elif name in retired:
                 progress = Progress("retired")
             else:
@@ -127,13 +135,31 @@ class Retirement:
             answer[name] = progress.document()
         return answer
 
-    def _begin_one(self, ws: WorkerState, drain: float, if_idle_rev: int | None) -> Progress:
-        under_way = self._progress.get(ws.address)
-        if under_way is not None and under_way.state != "refused":
-            return under_way
+    def _refusals(self, asked: Mapping[str, WorkerState], if_idle_rev: int | None) -> dict[str, str]:
+        """Say why workers can't begin to retire now, by name."""
+        refused = {name: why for name, ws in asked.items() if (why := self._refusal_of(ws, if_idle_rev)) is not None}
+        kept = {instance: name for name in refused if (instance := self._instance_of(name)) is not None}
+        for name, ws in asked.items():
+            other = kept.get(self._instance_of(name) or "")
+            if other is not None and name not in refused and not self._is_under_way(ws):
+                refused[name] = f"it goes together with {other}: {refused[other]}"
+        return refused
+
+    def _refusal_of(self, ws: WorkerState, if_idle_rev: int | None) -> str | None:
+        if self._is_under_way(ws):
+            return None
         why = refusal(ws)
         if why is None and if_idle_rev is not None and self._worked_since(ws, if_idle_rev):
             why = "it got work meanwhile"
+        return why
+
+    def _is_under_way(self, ws: WorkerState) -> bool:
+        progress = self._progress.get(ws.address)
+        return progress is not None and progress.state != "refused"
+
+    def _begin_one(self, ws: WorkerState, drain: float, why: str | None) -> Progress:
+        if self._is_under_way(ws):
+            return self._progress[ws.address]
         if why is not None:
             self._refuse(ws, why)
         else:

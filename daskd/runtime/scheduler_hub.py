@@ -87,7 +87,12 @@ class Hub:
         self.facts = Facts(self.scheduler, self.roster.instance_of)
         self.state = State(self.changes, self.journal, self.roster.instance_of, self._retirement_of)
         self.retirement = Retirement(
-            self.scheduler, self.journal, self.facts.worked_since, self.state.retired, self.changes.raise_
+            self.scheduler,
+            self.journal,
+            self.facts.worked_since,
+            self.state.retired,
+            self.roster.instance_of,
+            self.changes.raise_,
         )
         self.scheduler.add_plugin(self.facts)
         self.scheduler.add_plugin(self.state)

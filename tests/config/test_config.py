@@ -74,6 +74,7 @@ def test_durations_and_sizes_are_written_as_people_do():
         ('[profiles.p]\nfixed = ["group.drivr"]', "profiles.p.fixed", "did you mean 'group.driver'?"),
         ('[profiles.p.spec]\npyton = "x"', "profiles.p.spec.pyton", "did you mean 'python'?"),
         ("[profiles.p.spec.group]\nnthreds = 1", "profiles.p.spec.group.nthreds", "did you mean 'nthreads'?"),
+        ("[profiles.p.spec.group]\nnodes = 2", "profiles.p.spec.group", "options.nodes_per_job"),
         ('[profiles.p.spec]\nprofile = "q"', "profiles.p.spec.profile", "can't be laid over another"),
         ('file = "x"', "file", "remove it"),
     ],

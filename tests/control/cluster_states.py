@@ -34,8 +34,10 @@ ADDRESS = "tls://127.0.0.1:8786"
 POLICY = Adaptive(AdaptivePolicy(minimum=0, maximum=10), since=LONG_AGO)
 
 
-def cluster(desired: int = 0, each: int = 1, scheduler: Mapping[str, Any] | None = None, **fields: Any) -> Cluster:
-    """A cluster that has run for an hour, with one group that desires that many workers, so many an instance."""
+def cluster(
+    desired: int = 0, each: int = 1, scheduler: Mapping[str, Any] | None = None, nodes: int = 1, **fields: Any
+) -> Cluster:
+    """A cluster that has run for an hour, with one group that desires that many workers, so many a node."""
     group = {key: fields.pop(key) for key in ("failures", "retry_at", "start_times", "adaptive") if key in fields}
     group["message"] = "it is broken" if group.get("failures") else ""
     record = Scheduler(instance="s", address=ADDRESS, started=LONG_AGO, **(scheduler or {}))
@@ -44,7 +46,7 @@ def cluster(desired: int = 0, each: int = 1, scheduler: Mapping[str, Any] | None
         "name": "etl",
         "owner": "ann",
         "owner_uid": 1000,
-        "spec": ClusterSpec(groups=(WorkerGroupSpec(n_workers=desired, workers_per_node=each),)),
+        "spec": ClusterSpec(groups=(WorkerGroupSpec(n_workers=desired, workers_per_node=each, nodes=nodes),)),
         "created": LONG_AGO,
         "updated": LONG_AGO,
         "phase": Phase.RUNNING,

@@ -63,6 +63,21 @@ def test_scaling_down_is_allowed_over_the_limit():
     assert scaled(cluster(70), "g0", Size(60), actor="ann", bounds=BOUNDS).cluster.groups[0].desired == 60
 
 
+def test_limits_count_whole_instances():
+    """Of what is launched as one all workers are counted: for one that is asked for, all of its instance."""
+    few = cluster(1)
+    wide = few.spec.groups[0].model_copy(update={"name": "wide", "nodes": 13, "workers_per_node": 4, "n_workers": 1})
+    with pytest.raises(LimitExceeded) as caught:
+        group_added(few, wide, actor="ann", bounds=BOUNDS, now=1.0)
+    assert caught.value.facts["asked"] == "52"
+    fits = wide.model_copy(update={"nodes": 12})
+    added = group_added(few, fits, actor="ann", bounds=BOUNDS, now=1.0).cluster
+    assert scaled(added, "wide", Size(48), actor="ann", bounds=BOUNDS).cluster.group("wide").desired == 48
+    with pytest.raises(LimitExceeded) as caught:
+        scaled(added, "wide", Size(49), actor="ann", bounds=BOUNDS)
+    assert caught.value.facts["asked"] == "96"
+
+
 @pytest.mark.parametrize(("counts", "asked"), [([("a", 51)], "51"), ([("a", 45), ("b", 45)], "90")])
 def test_counts_over_a_bound_are_refused(counts, asked):
     """The refusal has what was asked for, of the group or of the whole."""

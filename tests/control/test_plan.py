@@ -173,6 +173,19 @@ def test_a_surplus_is_retired_by_whole_instances(desired: int, each: int, gone: 
     assert sum(len(action.ids) for action in retired) == gone
 
 
+@pytest.mark.parametrize(("desired", "launched"), [(1, 1), (4, 1), (5, 2), (8, 2), (9, 3)])
+def test_instances_of_several_nodes_are_launched_whole(desired: int, launched: int) -> None:
+    """Two nodes of two workers each are launched as one, and as many as give the workers that are wanted."""
+    assert actions(view(cluster(desired, 2, nodes=2), [scheduler()])) == [LaunchNodes("default", launched)]
+
+
+@pytest.mark.parametrize(("desired", "gone"), [(8, 1), (9, 0), (5, 1), (4, 2), (0, 3)])
+def test_instances_of_several_nodes_are_retired_whole(desired: int, gone: int) -> None:
+    """What is left are no fewer workers than are wanted, and no part of an instance goes."""
+    plan = actions(view(cluster(desired, 2, nodes=2), [scheduler(), *nodes(3, each=4)]))
+    assert sum(len(action.ids) for action in plan if isinstance(action, Retire)) == gone
+
+
 def test_what_waits_goes_before_what_runs() -> None:
     """A launch that is no longer wanted is cancelled, and no worker with data goes in its place."""
     assert actions(view(cluster(2), [scheduler(), *nodes(2), waiting(2)])) == [Cancel(("n2",))]

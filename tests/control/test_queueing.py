@@ -74,8 +74,10 @@ def test_who_waits_and_why_is_told_and_is_no_failure() -> None:
 
 
 def test_workers_are_counted_and_not_jobs() -> None:
-    """Of jobs of several workers the workers are told, and never more than are wanted."""
+    """Of jobs of several workers, or nodes, the workers are told, and never more than are wanted."""
     assert message(absorb(held(9, 0, [node(0, each=4)], each=4), NOW)) == f"8 of 9 workers wait: {WORDS}"
+    of = view(cluster(9, 2, nodes=2), [scheduler(), node(0, each=4)], rooms={"default": Room(0, WORDS)})
+    assert message(absorb(of, NOW)) == f"8 of 9 workers wait: {WORDS}"
 
 
 def test_the_message_goes_when_there_is_room() -> None:

@@ -38,6 +38,16 @@ def test_an_adaptive_group_counts_with_its_maximum() -> None:
     assert usage_of(cluster("b", 1, memory=0)).unbounded
 
 
+def test_workers_are_counted_as_they_are_launched() -> None:
+    """Whoever asks for one worker of a job of two nodes with four has eight."""
+    one = cluster("a", 1)
+    group = one.spec.groups[0].model_copy(update={"nodes": 2, "workers_per_node": 4})
+    wide = replace(one, spec=one.spec.model_copy(update={"groups": (group,)}))
+    assert usage_of(wide) == Usage(1, 8, 16, 8 * GIB)
+    with pytest.raises(LimitExceeded, match="max_workers"):
+        check_quotas(config("[limits.user]\nmax_workers = 7\n"), [], None, wide)
+
+
 @pytest.mark.parametrize(
     ("toml", "limit", "used", "asked"),
     [

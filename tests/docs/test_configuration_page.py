@@ -19,8 +19,9 @@ from daskd.model.spec import AdaptivePolicy, ClusterSpec, HeldWorkPolicy, Schedu
 
 from .pages import ROOT, blocks, page, section, table
 
-# What is not looked for on the page: where it was read from, the profile of a profile, what drivers' own pages show.
+# What is not looked for on the page: where it was read from, what a profile may not say, what drivers' own pages show.
 _NOT_IN_A_FILE = {"file", "profiles.spec.profile", "drivers"}
+_NOT_IN_A_FILE |= {"profiles.spec.group.nodes", "profiles.spec.groups.nodes"}
 
 # The models that stand in lists, in tables with names of the user's own, or may be left out.
 _INSIDE: dict[str, type[BaseModel]] = {

@@ -156,6 +156,28 @@ async def test_a_worker_that_got_work_since_the_decision_is_refused(tmp_path):
         await until(lambda: left(hub).get("w-1") == "retired")
 
 
+async def test_workers_of_one_instance_begin_together_or_not_at_all(tmp_path):
+    """Where one has work, the idle one of the same instance stays with it; one of another instance goes."""
+    gate = tmp_path / "gate"
+    async with a_cluster(3) as hub, a_client(hub) as client:
+        for instance, names in (("i-1", ["w-0", "w-1"]), ("i-2", ["w-2"])):
+            hub.roster.join(instance=instance, incarnation=0, group="g", workers=names, pid=1, host="h")
+        running = await running_on(hub, client, "w-1", str(gate))
+        rev = hub.facts.snapshot()["rev"]
+        states = begin(hub, "w-0", "w-1", "w-2", if_idle_rev=rev)
+        assert states == {"w-0": "refused", "w-1": "refused", "w-2": "draining"}
+        assert "together with w-1" in hub.retirement.begin(["w-0", "w-1"], 60, rev)["w-0"]["words"]
+        assert worker_of(hub, "w-0").status == Status.running
+        gate.touch()
+        assert await running == 0
+        now = hub.facts.snapshot()["rev"]
+        await until(lambda: left(hub).get("w-2") == "retired")
+        async with workers(hub, 1, name="w-9"):
+            await until(lambda: worker_of(hub, "w-9").status == Status.running)
+            assert begin(hub, "w-0", "w-1", if_idle_rev=now) == {"w-0": "draining", "w-1": "draining"}
+            await until(lambda: {"w-0", "w-1"} <= left(hub).keys())
+
+
 async def test_a_repeat_goes_on_and_does_not_begin_anew(tmp_path):
     """Asking again for a worker that drains answers how far it is and starts nothing."""
     gate = tmp_path / "gate"

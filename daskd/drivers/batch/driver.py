@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from daskd.drivers.protocol import Site, Surroundings
 from daskd.model.cluster import Handle
@@ -22,6 +22,9 @@ from .preview import preview_of
 from .runner import Runner
 from .site import BatchSite
 from .system import System
+
+MOST_WORKERS_OF_JOB = 1000
+"""Of several nodes: they are told of, retired and recorded together."""
 
 
 class BatchDriver:
@@ -55,14 +58,15 @@ class BatchDriver:
             for line in options.job_extra_directives
             if (words := self._refused(line))
         ]
-        return [*problems, *_too_small(group, options)]
+        return [*problems, *self._too_many(group, options), *_too_small(group, options)]
 
     def complete(self, group: WorkerGroupSpec) -> WorkerGroupSpec:
-        """ "auto" memory is a share of what the job asks for, where that was said; else the node decides."""
+        """How many nodes a job has, and "auto" memory: a share of what they ask for, where that was said."""
         options = self.options.model_validate(group.options)
-        if group.memory_limit != "auto" or options.memory is None:
-            return group
-        return group.model_copy(update={"memory_limit": options.memory // group.workers_per_node})
+        decided: dict[str, Any] = {"nodes": options.nodes_per_job}
+        if group.memory_limit == "auto" and options.memory is not None:
+            decided["memory_limit"] = options.memory // group.workers_per_node
+        return group.model_copy(update=decided)
 
     def upgrade(self, handle: Handle) -> Handle:
         """Version 1 is the only one yet."""
@@ -118,6 +122,20 @@ class BatchDriver:
         given = surroundings.settings
         return given if isinstance(given, self.settings) else self.settings()
 
+    def _too_many(self, group: WorkerGroupSpec, options: BatchOptions) -> list[Problem]:
+        nodes, workers = options.nodes_per_job, options.nodes_per_job * group.workers_per_node
+        if nodes == 1:
+            return []
+        if not self.system.rank_variable:
+            words = f"jobs of the {self.name} driver have one node each: leave it out, and ask for more workers"
+        elif workers > MOST_WORKERS_OF_JOB:
+            words = (
+                f"a job of {nodes} nodes would have {workers} workers, and may have {MOST_WORKERS_OF_JOB}: ask for less"
+            )
+        else:
+            return []
+        return [Problem("options.nodes_per_job", words)]
+
     def _refused(self, line: str) -> str:
         if not line.startswith("-"):
             return f"{line!r:.100} is no argument of {self.submits_with}: it begins with a dash"
@@ -133,10 +151,10 @@ def _too_small(group: WorkerGroupSpec, options: BatchOptions) -> list[Problem]:
     threads = group.nthreads * group.workers_per_node
     problems = []
     if options.cores is not None and options.cores < threads:
-        words = f"{options.cores} cores are fewer than the {threads} threads of a job's workers: ask for that many"
+        words = f"{options.cores} cores are fewer than the {threads} threads of a node's workers: ask for that many"
         problems.append(Problem("options.cores", words))
     limits = 0 if group.memory_limit == "auto" else group.memory_limit * group.workers_per_node
     if options.memory is not None and options.memory < limits:
-        words = "a job's workers have higher limits together: ask for as much, or lower `memory_limit`"
+        words = "a node's workers have higher limits together: ask for as much, or lower `memory_limit`"
         problems.append(Problem("options.memory", words))
     return problems

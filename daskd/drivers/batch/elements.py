@@ -23,7 +23,14 @@ _MARKED = re.compile(r"(?:.*-)?(d[a-z2-7]{13})", re.ASCII)
 
 
 def handle_of(
-    driver: str, instance: str, element: Element, cluster: str, folder: str, now: float, role: Role = Role.NODE
+    driver: str,
+    instance: str,
+    element: Element,
+    cluster: str,
+    folder: str,
+    now: float,
+    role: Role = Role.NODE,
+    nodes: int = 1,
 ) -> Handle:
     """What finds an instance later.
 
@@ -33,6 +40,8 @@ def handle_of(
         The cluster's, of its owner.
     now
         Unix seconds: who remembers what is no longer listed is asked from then on.
+    nodes
+        Of the job.
     """
     name, index = element
     data = {
@@ -43,6 +52,7 @@ def handle_of(
         "folder": folder,
         "prepared": now,
         "role": role.value,
+        "nodes": nodes,
     }
     return Handle(driver=driver, version=HANDLE_VERSION, id=instance, announce=instance, data=data)
 
@@ -55,6 +65,11 @@ def element_of(handle: Handle) -> Element:
 def is_scheduler(handle: Handle) -> bool:
     """Whether an instance is a cluster's scheduler."""
     return handle.data.get("role") == Role.SCHEDULER.value
+
+
+def nodes_of(handle: Handle) -> int:
+    """Nodes of the job; one in the handles of releases that knew of no more."""
+    return int(handle.data.get("nodes", 1))
 
 
 def batch_of(name: str) -> str | None:
@@ -102,7 +117,7 @@ def observed(handle: Handle, row: Row, record: Mapping[str, object] | None, now:
     Parameters
     ----------
     record
-        The documents `end`, `report` and `goodbye`.
+        The documents `end`, `last_end`, `report` and `goodbye`.
     """
     runs = row.state is State.RUNNING
     seen = Observation(
@@ -120,6 +135,9 @@ def observed(handle: Handle, row: Row, record: Mapping[str, object] | None, now:
         return seen
     if row.state is not State.ENDED or row.end is None:
         return dataclasses.replace(seen, report=left.report)
+    # by its system's word all of its nodes have ended, whether or not each of them could write that down
+    told = record or {}
+    left = recorded(handle, {**told, "end": told.get("end") or told.get("last_end")}) or left
     # why the system ended it is the system's to say; how it ended by itself, its supervisor's
     by_itself = row.end.cause in (Cause.EXITED, Cause.SIGNAL) and left.end is not None
     # what may have gone on where its system lost it has not, if its supervisor wrote down the end

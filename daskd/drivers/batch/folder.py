@@ -10,7 +10,7 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -55,29 +55,54 @@ def put(request: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def ranks_of(folder: Path, instance: str, nodes: int) -> list[Path]:
+    """The folders of an instance's nodes: the first has the instance's name, the others their place behind it."""
+    return [folder / "instances" / (f"{instance}.{rank}" if rank else instance) for rank in range(nodes)]
+
+
 def records(request: Mapping[str, Any]) -> dict[str, Any]:
-    """What instances left of themselves: by id, end record, report and goodbye, None where there is none."""
+    """What instances left of themselves: by id `end`, `last_end`, `report` and `goodbye`, None where there is none.
+
+    Of several nodes the one that ended last tells how; it is the instance's `end` if all of them have ended.
+    """
     return {
-        name: {
-            document: read_document(Path(folder) / "instances" / name / f"{document}.json")
-            for document in ("end", "report", "goodbye")
-        }
-        for name, folder in request["instances"].items()
+        name: _record(ranks_of(Path(folder), name, nodes)) for name, (folder, nodes) in request["instances"].items()
     }
 
 
+def _record(ranks: Sequence[Path]) -> dict[str, Any]:
+    ends = [(end, rank) for rank in ranks if (end := read_document(rank / "end.json")) is not None]
+    last, told_by = max(ends, key=lambda each: _when(each[0]), default=(None, ranks[0]))
+    is_over = len(ends) == len(ranks)
+    others = {name: read_document(told_by / f"{name}.json") for name in ("report", "goodbye")}
+    return {"end": last if is_over else None, "last_end": last, **others}
+
+
+def _when(end: Mapping[str, Any]) -> float:
+    ended = end.get("ended")
+    return float(ended) if isinstance(ended, (int, float)) else 0.0
+
+
 def read_log(request: Mapping[str, Any]) -> dict[str, Any]:
-    """What was logged after the cursor: first what the job printed before its supervisor, then the instance's log."""
+    """What was logged after the cursor: first what the job printed before its supervisors, then the logs of its nodes.
+
+    Lines of all nodes but the first begin with their place in the job.
+    """
     folder = Path(request["folder"])
-    printed, _, cursor = str(request["cursor"]).partition("|")
+    ranks = ranks_of(folder, request["id"], request["nodes"])
+    printed, *cursors = str(request["cursor"]).split("|")
     offset = int(printed) if printed.isdigit() else 0
+    cursors = [*cursors, *[""] * len(ranks)][: len(ranks)]
     chunks: list[Any] = []
     lines, offset = _printed(folder / "jobs" / request["output"], offset)
     if lines:
-        chunks.append([lines, f"{offset}|{cursor}"])
-    found = logs.read(folder / "instances" / request["id"], cursor)
-    for _, (logged, after) in zip(range(MOST_LOG_CHUNKS), found):  # noqa: B905 - bounded by the first
-        chunks.append([logged, f"{offset}|{after}"])
+        chunks.append([lines, "|".join([str(offset), *cursors])])
+    for rank, place in enumerate(ranks):
+        mark = f"[node {rank}] " if rank else ""
+        found = logs.read(place, cursors[rank])
+        for _, (logged, after) in zip(range(MOST_LOG_CHUNKS), found):  # noqa: B905 - bounded by the first
+            cursors[rank] = after
+            chunks.append([[(when, mark + line) for when, line in logged], "|".join([str(offset), *cursors])])
     return {"chunks": chunks}
 
 

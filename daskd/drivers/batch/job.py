@@ -1,4 +1,4 @@
-"""What a job does on its node: unpack what came along, and be the supervisor of one instance.
+"""What a job does on each of its nodes: unpack what came along, and be the supervisor of the workers there.
 
 The job's script carries this file, with those of the local driver that it imports (`script.py`), for nothing of daskd
 is installed there. Standard library alone. A cluster's folder looks as on the daemon's own machine; it lies where all
@@ -29,11 +29,11 @@ from ..local.variables import built
 EXIT_FAILED = 1
 
 
-def place(folder: Path, content: Mapping[str, bytes], instance: str) -> None:
-    """Make a folder of private files, unless another job has; the instance's id makes the name before it unique."""
+def place(folder: Path, content: Mapping[str, bytes], node: str) -> None:
+    """Make a folder of private files, unless another node has; its own name makes the one before that unique."""
     if folder.exists():
         return
-    unfinished = folder.with_name(f".{folder.name}.{instance}")
+    unfinished = folder.with_name(f".{folder.name}.{node}")
     shutil.rmtree(unfinished, ignore_errors=True)
     for name, data in content.items():
         path = unfinished / name
@@ -61,9 +61,34 @@ def memory_of_node() -> int:
 
 
 def memory_limit(request: Mapping[str, Any]) -> int:
-    """Bytes of each worker; "auto": its share of what the job was granted."""
+    """Bytes of each worker; "auto": its share of what the job was granted on this node."""
     asked = request["spec"]["memory_limit"]
-    return int(asked) if asked != "auto" else memory_of_node() // max(1, len(request["members"][0]["workers"]))
+    here = len(request["members"][0]["workers"]) // request["nodes"]
+    return int(asked) if asked != "auto" else memory_of_node() // max(1, here)
+
+
+def rank_of(request: Mapping[str, Any]) -> int:
+    """Which of the job's nodes this is.
+
+    Raises
+    ------
+    ValueError
+        When its system does not say, or names one that the job has not.
+    """
+    nodes, name = request["nodes"], request["rank_variable"]
+    if nodes == 1:
+        return 0
+    said = os.environ.get(name, "")
+    if not said.isdigit() or int(said) >= nodes:
+        raise ValueError(f"{name}={said!r} is none of the {nodes} nodes of this job")
+    return int(said)
+
+
+def share_of(member: Mapping[str, Any], rank: int, nodes: int) -> dict[str, Any]:
+    """A member of the batch as one of its nodes sees it: `workers` are those there, `place` names its folder."""
+    each = len(member["workers"]) // nodes
+    place = f"{member['id']}.{rank}" if rank else member["id"]
+    return {"id": member["id"], "place": place, "workers": member["workers"][rank * each : (rank + 1) * each]}
 
 
 def is_scheduler(request: Mapping[str, Any]) -> bool:
@@ -103,12 +128,12 @@ def environment_of(files: ClusterFiles, request: Mapping[str, Any], instance: st
 
 
 def furnish(files: ClusterFiles, request: Mapping[str, Any], member: Mapping[str, Any]) -> Path:
-    """Write all that the instance needs; its folder."""
-    instance = member["id"]
-    folder = files.instance(instance)
+    """Write all that the instance needs on this node; its folder."""
+    instance, node = member["id"], member["place"]
+    folder = files.instance(node)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    place(files.runtime, unzipped(base64.b64decode(request["code"])), instance)
-    place(tls_of(files, request), {name: base64.b64decode(data) for name, data in request["secret"].items()}, instance)
+    place(files.runtime, unzipped(base64.b64decode(request["code"])), node)
+    place(tls_of(files, request), {name: base64.b64decode(data) for name, data in request["secret"].items()}, node)
     launch = {
         **request["launch"],
         "instance": instance,
@@ -138,12 +163,15 @@ def heed_notices() -> None:
 
 
 def main(request: Mapping[str, Any]) -> None:
-    """Run the instance of this job to its end; the first argument is its index in the batch."""
-    member = request["members"][int(sys.argv[1])]
+    """Run this node's part of the job's instance to its end; the first argument is its index in the batch."""
     files = ClusterFiles(Path(request["folder"]))
     umask = os.umask(0o077)
     try:
+        member = share_of(request["members"][int(sys.argv[1])], rank_of(request), request["nodes"])
         folder = furnish(files, request, member)
+    except ValueError as error:
+        sys.stderr.write(f"daskd: {error}\n")
+        sys.exit(EXIT_FAILED)
     except OSError as error:
         sys.stderr.write(f"daskd: {files.folder} can't be used on {socket.gethostname()}: {error}\n")
         sys.exit(EXIT_FAILED)

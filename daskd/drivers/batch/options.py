@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from daskd.drivers.scheduler_spec import PortRange, port_range
 from daskd.drivers.ssh.options import LoginHost, one_host
 from daskd.model.quantity import Amount, parse_seconds
-from daskd.model.spec import Path, Text, WorkerGroupSpec
+from daskd.model.spec import MOST_NODES, Path, Text, WorkerGroupSpec
 
 _CLOCK = re.compile(r"(?:(?P<days>\d{1,4})-)?(?P<hours>\d{1,4}):(?P<minutes>\d{1,2}):(?P<seconds>\d{1,2})", re.ASCII)
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,49}", re.ASCII)
@@ -82,7 +82,7 @@ class _Frozen(BaseModel):
 
 
 class BatchOptions(_Frozen):
-    """What a worker group may ask of a batch system; each of its jobs is one node."""
+    """What a worker group may ask of a batch system."""
 
     queue: Text | None = Field(default=None, min_length=1, description="The queue, or partition.")
     account: Text | None = Field(
@@ -95,10 +95,13 @@ class BatchOptions(_Frozen):
         description='How long a job may run: "HH:MM:SS", "D-HH:MM:SS" or a duration; by default the queue\'s own.',
     )
     cores: int | None = Field(
-        default=None, ge=1, le=65_536, description="Cores of a job; by default the threads of its workers."
+        default=None, ge=1, le=65_536, description="Cores of a node of a job; by default the threads of its workers."
     )
     memory: Amount | None = Field(
-        default=None, description="Memory of a job; by default the limits of its workers together."
+        default=None, description="Memory of a node of a job; by default the limits of its workers together."
+    )
+    nodes_per_job: int = Field(
+        default=1, ge=1, le=MOST_NODES, description="Nodes of a job, each with `workers_per_node` workers."
     )
     reservation: Text | None = Field(default=None, min_length=1, description="The reservation to run in.")
     interface: Text | None = Field(
@@ -133,11 +136,11 @@ class BatchOptions(_Frozen):
     )
 
     def cores_of(self, group: WorkerGroupSpec) -> int:
-        """Cores of one job."""
+        """Cores of one node of a job."""
         return self.cores or group.nthreads * group.workers_per_node
 
     def memory_of(self, group: WorkerGroupSpec) -> int:
-        """Bytes of one job; 0: the queue's own."""
+        """Bytes of one node of a job; 0: the queue's own."""
         if self.memory is not None:
             return self.memory
         return 0 if group.memory_limit == "auto" else group.memory_limit * group.workers_per_node

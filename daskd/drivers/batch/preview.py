@@ -32,8 +32,8 @@ def preview_of(
     root = root_of(options.log_directory or settings.log_directory, who.home)
     folder = folder_of(root, surroundings.state_id, system.name, CLUSTER)
     name = f"{options.job_name}-{JOB}" if options.job_name else JOB
-    jobs = -(-group.n_workers // group.workers_per_node)
-    body = body_without_secrets(spec, group, system.index_variable)
+    jobs = group.instances_for(group.n_workers)
+    body = body_without_secrets(system, options, spec, group)
     ids = (JOB,) * max(1, min(jobs, settings.array_max))
     first = Jobs(name, ids, jobs_folder(folder), surroundings.grace)
     handed = handed_over(system, options, group, body, first)

@@ -65,34 +65,42 @@ def handed_over(system: System, options: BatchOptions, group: WorkerGroupSpec, b
 
 
 def body_of(
+    system: System,
     batch: Batch,
     group: WorkerGroupSpec,
     options: BatchOptions,
     members: Sequence[Member],
-    index: str,
     files: Mapping[str, Any],
 ) -> str:
-    """The shell's part: prologue, and a Python that becomes the supervisor.
+    """The shell's part: prologue, and a Python that becomes the supervisor, on each node.
 
     Parameters
     ----------
-    index
-        The shell's expression for a job's index.
     files
         `folder`, `secret` and `state`, as the job is told.
     """
-    sent = payload.packed(_MODULES, request_of(batch, group, options, members, files))
-    return _shell(batch.spec, group, index, batch.spec.environment | group.environment, sent)
+    request = {**request_of(batch, group, options, members, files), "rank_variable": system.rank_variable}
+    environment = batch.spec.environment | group.environment
+    return _shell(system, options, batch.spec, group, environment, payload.packed(_MODULES, request))
 
 
-def body_without_secrets(spec: ClusterSpec, group: WorkerGroupSpec, index: str) -> str:
+def body_without_secrets(system: System, options: BatchOptions, spec: ClusterSpec, group: WorkerGroupSpec) -> str:
     """The same to be shown: `REDACTED` stands for what jobs are told, and for the values of variables."""
     names = spec.environment | group.environment
-    return _shell(spec, group, index, dict.fromkeys(names, REDACTED), f"{REDACTED}\n")
+    return _shell(system, options, spec, group, dict.fromkeys(names, REDACTED), f"{REDACTED}\n")
 
 
-def _shell(spec: ClusterSpec, group: WorkerGroupSpec, index: str, environment: Mapping[str, str], sent: str) -> str:
+def _shell(
+    system: System,
+    options: BatchOptions,
+    spec: ClusterSpec,
+    group: WorkerGroupSpec,
+    environment: Mapping[str, str],
+    sent: str,
+) -> str:
     cwd = group.cwd or spec.cwd
+    # prologue and search are the first node's: what they make of the environment reaches all
+    spread = f"{system.spread(group.nodes, options.cores_of(group))} " if group.nodes > 1 else ""
     candidates = " ".join(shlex.quote(python) for python in pythons(spec, group))
     lines = [
         f"cd {shlex.quote(cwd)} 2>/dev/null || cd || cd /" if cwd else "cd || cd /",
@@ -105,7 +113,7 @@ def _shell(spec: ClusterSpec, group: WorkerGroupSpec, index: str, environment: M
         f"    exit {EXIT_NO_PYTHON}",
         "}",
         # one process from here on: what the system signals is the supervisor
-        f"exec \"$daskd_python\" -I -S -c {shlex.quote(payload.LOADER)} {index} <<'{_END}'",
+        f"exec {spread}\"$daskd_python\" -I -S -c {shlex.quote(payload.LOADER)} {system.index_variable} <<'{_END}'",
         sent + _END,
         "",
     ]
@@ -150,5 +158,6 @@ def request_of(
         },
         "spec": told | {"host": options.interface},
         "daemon": settings.contact_host or socket.gethostname(),
+        "nodes": group.nodes,
         "members": [{"id": member.id, "workers": list(member.workers)} for member in members],
     }

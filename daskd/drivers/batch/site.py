@@ -32,7 +32,7 @@ from daskd.model.spec import WorkerGroupSpec
 
 from . import elements
 from .doubts import Doubts
-from .elements import Element, element_of
+from .elements import Element, element_of, nodes_of
 from .files import Files, FilesFailed
 from .folder import Refusal
 from .options import BatchOptions, BatchSettings
@@ -58,11 +58,14 @@ ASK_AGAIN_S = 30.0
 QUIET_S = 1.0
 """A log that held nothing new is not looked at again sooner."""
 
+Command = Callable[[Sequence[tuple[str, int]]], list[str]]
+"""Of jobs by id and index."""
+
 _CHUNKS = TypeAdapter(list[tuple[tuple[tuple[float, str], ...], str]])
 
 
 class BatchSite:
-    """Jobs of one user, a node each.
+    """Jobs of one user.
 
     Parameters
     ----------
@@ -147,9 +150,8 @@ class BatchSite:
             name = prefix + new_instance_id(self._where.state_id)
             for index, member in enumerate(batch.members[first : first + most], self._system.first_index):
                 element = (name, index)
-                handles.append(
-                    elements.handle_of(self._system.name, member.id, element, batch.cluster, folder, now, batch.role)
-                )
+                facts = (batch.cluster, folder, now, batch.role, batch.asked.nodes)
+                handles.append(elements.handle_of(self._system.name, member.id, element, *facts))
         self._queued.prepared(map(element_of, handles), now)
         return handles
 
@@ -232,7 +234,7 @@ class BatchSite:
             "state": self._where.state_id,
             "secret": self._secrets.get(batch.cluster, {}),
         }
-        return body_of(batch, group, options, members, self._system.index_variable, files)
+        return body_of(self._system, batch, group, options, members, files)
 
     async def _list(self, lane: Lane) -> list[Row]:
         listing, begun = self._system.listing((await self._runner.account()).name), time.time()
@@ -309,7 +311,9 @@ class BatchSite:
         return Observation(seen.handle, State.ENDED, words, End(Cause.VANISHED, words=words))
 
     async def _records(self, handles: Sequence[Handle]) -> dict[str, dict[str, Any]]:
-        folders = {handle.id: str(handle.data["folder"]) for handle in handles if handle.data["folder"]}
+        folders = {
+            handle.id: (str(handle.data["folder"]), nodes_of(handle)) for handle in handles if handle.data["folder"]
+        }
         if not folders:
             return {}
         try:
@@ -372,7 +376,11 @@ class BatchSite:
         if not words:
             self._cancelled |= {(row.name, row.index) for row in waiting}
         if not force:
-            words += await self._ask_to_end([row for row in living if row.state is not State.QUEUED])
+            spread = {element_of(handle) for handle in handles if nodes_of(handle) > 1}
+            running = [row for row in living if row.state is not State.QUEUED]
+            several = [row for row in running if (row.name, row.index) in spread]
+            words += await self._ask_to_end([row for row in running if row not in several], self._system.ask_to_end)
+            words += await self._ask_to_end(several, self._system.ask_ranks_to_end)
         elif not words:
             # what is killed leaves no record: whoever remembers is asked
             self._note_told_to_end(living)
@@ -382,13 +390,13 @@ class BatchSite:
             for handle in handles
         ]
 
-    async def _ask_to_end(self, rows: Sequence[Row]) -> str:
+    async def _ask_to_end(self, rows: Sequence[Row], command: Command) -> str:
         """Ask these; those that were asked just now end, and are left in peace: some systems signal all processes."""
         now = time.monotonic()
         new = [
             row for row in rows if now - self._told_to_end.get((row.name, row.index), now - ASK_AGAIN_S) >= ASK_AGAIN_S
         ]
-        words = await self._end(self._system.ask_to_end, new)
+        words = await self._end(command, new)
         if not words:
             self._note_told_to_end(new)
         return words
@@ -397,7 +405,7 @@ class BatchSite:
         now = time.monotonic()
         self._told_to_end |= {(row.name, row.index): now for row in rows}
 
-    async def _end(self, command: Callable[[Sequence[tuple[str, int]]], list[str]], rows: Sequence[Row]) -> str:
+    async def _end(self, command: Command, rows: Sequence[Row]) -> str:
         """End these jobs; why that did not work, else an empty text."""
         said: list[str] = []
         for first in range(0, len(rows), MOST_NAMES):
@@ -415,9 +423,8 @@ class BatchSite:
         output = f"{name}.{index}.out"
         while time.monotonic() >= self._quiet.get((handle.id, cursor), 0.0):
             try:
-                answer = await self._files.ask(
-                    "read_log", folder=handle.data["folder"], id=handle.id, output=output, cursor=cursor
-                )
+                where = {"folder": handle.data["folder"], "id": handle.id, "nodes": nodes_of(handle)}
+                answer = await self._files.ask("read_log", **where, output=output, cursor=cursor)
                 chunks = _CHUNKS.validate_python(answer.get("chunks"))
             except (Refusal, OSError, ValidationError) as error:
                 log.warning("a log could not be read", instance=handle.id, error=str(error))

@@ -40,6 +40,7 @@ class Slurm(System):
 
     name = "slurm"
     index_variable = '"$SLURM_ARRAY_TASK_ID"'
+    rank_variable = "SLURM_PROCID"
 
     def directives(self, group: WorkerGroupSpec, options: BatchOptions) -> list[str]:
         """The header's lines: what the user asks for."""
@@ -49,7 +50,9 @@ class Slurm(System):
             "--account": options.account,
             "--reservation": options.reservation,
             "--time": None if options.walltime is None else clock(options.walltime),
-            "--ntasks": 1,
+            "--nodes": group.nodes if group.nodes > 1 else None,
+            "--ntasks": group.nodes,
+            "--ntasks-per-node": 1 if group.nodes > 1 else None,
             "--cpus-per-task": options.cores_of(group),
             "--mem": f"{math.ceil(memory / (1 << 20))}M" if memory else None,
         }
@@ -72,6 +75,12 @@ class Slurm(System):
             "--open-mode=append",
             f"--output={folder}/{name}.%a.out",
         ]
+
+    def spread(self, nodes: int, cores: int) -> str:
+        """A step of one task a node. What a site, or the job's environment, would have otherwise is said here."""
+        words = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", f"--cpus-per-task={cores}"]
+        words += ["--input=all", "--wait=0", "--kill-on-bad-exit=0", "--mpi=none"]
+        return f"srun {' '.join(words)}"
 
     def submitted(self, done: Done) -> Submitted | Declined | None:
         """What sbatch answered. A time-out at its controller is no refusal: such jobs have run."""
@@ -120,6 +129,10 @@ class Slurm(System):
     def ask_to_end(self, elements: Sequence[tuple[str, int]]) -> list[str]:
         """TERM to the batch process alone."""
         return ["scancel", "--batch", "--signal=TERM", *_elements(elements)]
+
+    def ask_ranks_to_end(self, elements: Sequence[tuple[str, int]]) -> list[str]:
+        """TERM to the steps, all processes of them: `srun` itself, the batch process, would kill them at once."""
+        return ["scancel", "--signal=TERM", *_elements(elements)]
 
     def cancel(self, elements: Sequence[tuple[str, int]]) -> list[str]:
         """What waits goes; what runs gets TERM in all its processes, and KILL after Slurm's own grace.

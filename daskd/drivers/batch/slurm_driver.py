@@ -44,7 +44,7 @@ class SlurmDriver(BatchDriver):
             (("--wait", "-W", "--test-only", "--wrap", "--parsable", "--quiet", "-Q"), "leave it out"),
             (("--requeue", "--no-requeue", "--export", "--export-file", "--chdir", "-D"), "leave it out"),
             (("--uid", "--gid", "--get-user-env", "--ntasks", "-n"), "leave it out"),
-            (("--nodes", "-N"), "a job is one node"),
+            (("--nodes", "-N", "--ntasks-per-node"), "set `nodes_per_job` instead"),
         )
         for name in names
     }

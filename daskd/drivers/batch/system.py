@@ -142,6 +142,9 @@ class System(Protocol):
         file of the owner's that the script reads.
     keeps_output
         It puts what jobs print where `submit` told it to, as NAME.INDEX.out. Where it does not, the script does.
+    rank_variable
+        The variable that tells a process which `spread` started the place of its node in the job, from 0 on. Empty:
+        jobs of this system have one node.
     """
 
     name: str
@@ -149,6 +152,7 @@ class System(Protocol):
     first_index: int = 0
     private_script: bool = True
     keeps_output: bool = True
+    rank_variable: str = ""
 
     def directives(self, group: WorkerGroupSpec, options: BatchOptions) -> list[str]:
         """The header's lines."""
@@ -159,6 +163,18 @@ class System(Protocol):
     def handed(self, script: Script, jobs: Jobs) -> Handed:
         """How it gets them: by `submit`, with the script on standard input, where its commands have no other way."""
         return Handed(self.submit(jobs.name, len(jobs.ids), jobs.output), script.text)
+
+    def spread(self, nodes: int, cores: int) -> str:
+        """The command, in the shell's words, that starts what follows it on each node of a job, with its input.
+
+        It stays until all of them have ended. One that ends leaves the others alone: what they hold can still move.
+
+        Parameters
+        ----------
+        nodes, cores
+            How many the job has, and how many each of them.
+        """
+        return ""
 
     def submitted(self, done: Done) -> Submitted | Declined | None:
         """What became of it; None: nobody knows."""
@@ -201,6 +217,10 @@ class System(Protocol):
 
     def ask_to_end(self, elements: Sequence[tuple[str, int]]) -> list[str]:
         """The command that has jobs end in peace, by id and index: TERM to the supervisors of those that run."""
+
+    def ask_ranks_to_end(self, elements: Sequence[tuple[str, int]]) -> list[str]:
+        """The same for jobs of several nodes: TERM to the supervisors on all of them."""
+        return self.ask_to_end(elements)
 
     def cancel(self, elements: Sequence[tuple[str, int]]) -> list[str]:
         """The command that ends jobs, whatever they do, and leaves others of their arrays alone."""

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from daskd.drivers.batch import elements
+from daskd.drivers.batch import CondorDriver, PbsDriver, SgeDriver, elements
 from daskd.drivers.batch.doubts import SECONDS, Doubts
+from daskd.drivers.batch.driver import BatchDriver
+from daskd.drivers.batch.folder import read_log, records
 from daskd.drivers.batch.roots import Roots
 from daskd.drivers.batch.slurm_driver import SlurmDriver, SlurmOptions
 from daskd.drivers.batch.steady import Steady
@@ -186,6 +188,70 @@ def test_auto_memory_is_a_share_of_the_jobs() -> None:
     group = WorkerGroupSpec(driver="slurm", workers_per_node=4, options={"memory": "8GiB"})
     assert SlurmDriver().complete(group).memory_limit == 2 << 30
     assert SlurmDriver().complete(WorkerGroupSpec(driver="slurm")).memory_limit == "auto"
+
+
+def test_the_option_alone_says_how_many_nodes_a_job_has() -> None:
+    """What an instance holds follows the option; memory of a job is that of each of its nodes."""
+    options = {"nodes_per_job": 3, "memory": "8GiB"}
+    group = SlurmDriver().complete(WorkerGroupSpec(driver="slurm", workers_per_node=2, options=options))
+    assert (group.nodes, group.workers_per_instance, group.memory_limit) == (3, 6, 4 << 30)
+    assert SlurmDriver().validate(group, WHO) == []
+    [problem] = SlurmDriver().validate(
+        group.model_copy(update={"workers_per_node": 200, "options": {"nodes_per_job": 6}}), WHO
+    )
+    assert "would have 1200 workers" in problem.words
+    again = SlurmDriver().complete(group.model_copy(update={"options": {}}))
+    assert (again.nodes, again.workers_per_instance) == (1, 2)
+
+
+@pytest.mark.parametrize("driver", [PbsDriver(), SgeDriver(), CondorDriver()], ids=lambda driver: driver.name)
+def test_systems_whose_jobs_have_one_node_say_so(driver: BatchDriver) -> None:
+    """Several nodes a job are refused in words where the driver can't have them; one is what there is."""
+    group = WorkerGroupSpec(driver=driver.name, options={"nodes_per_job": 2})
+    [problem] = driver.validate(group, WHO)
+    assert problem.field == "options.nodes_per_job"
+    assert "one node each" in problem.words
+    assert driver.validate(group.model_copy(update={"options": {"nodes_per_job": 1}}), WHO) == []
+
+
+def write(folder: Path, name: str, **content: object) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(json.dumps({"version": 1, **content}))
+
+
+def test_a_job_of_several_nodes_has_ended_when_all_have(tmp_path: Path) -> None:
+    """The node that ended last tells how; before the others have, none of them is the job's end."""
+    first, second = (tmp_path / "instances" / name for name in ("d1", "d1.1"))
+    request = {"instances": {"d1": [str(tmp_path), 2]}}
+    assert records(request) == {"d1": {"end": None, "last_end": None, "report": None}}
+    write(second, "end.json", cause="signal", signal=9, ended=100.0)
+    write(second, "report.json", failure="it broke")
+    found = records(request)["d1"]
+    assert (found["end"], found["last_end"]["signal"], found["report"]["failure"]) == (None, 9, "it broke")
+    write(first, "end.json", cause="exited", code=0, ended=200.0)
+    assert records(request)["d1"]["end"]["code"] == 0
+
+
+def test_the_log_of_a_job_is_that_of_all_its_nodes(tmp_path: Path) -> None:
+    """Other nodes' lines bear their number, and a reader that goes on where it was misses and repeats none."""
+    request = {"folder": str(tmp_path), "id": "d1", "nodes": 2, "output": "x.0.out"}
+
+    def news(cursor: str, **lines: str) -> tuple[list[str], str]:
+        for name, text in lines.items():
+            folder = tmp_path / "instances" / ("d1" if name == "first" else "d1.1")
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / "output.1.log").open("a") as log:
+                log.write(f"2026-01-01T00:00:00.000000000Z stdout F {text}\n")
+        chunks = read_log({**request, "cursor": cursor})["chunks"]
+        return [line for found, _ in chunks for _, line in found], chunks[-1][1] if chunks else cursor
+
+    assert news("") == ([], "")
+    lines, cursor = news("", first="a", second="b")
+    assert lines == ["a", "[node 1] b"]
+    assert news(cursor) == ([], cursor)
+    lines, cursor = news(cursor, second="c")
+    assert lines == ["[node 1] c"]
+    assert news(cursor, first="d")[0] == ["d"]
 
 
 @pytest.mark.parametrize(

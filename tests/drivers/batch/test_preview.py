@@ -71,7 +71,7 @@ def test_the_script_shown_is_the_script_submitted(driver: BatchDriver) -> None:
     system = driver.system()
     folder = f"/home/ann/.daskd/abcde/{driver.name}/clusters/<cluster>"
     files = {"folder": folder, "state": "abcde", "secret": {"worker.key": b"key"}}
-    body = body_of(batch, mine, options, members, system.index_variable, files)
+    body = body_of(system, batch, mine, options, members, files)
     jobs = Jobs("<id>", ("<id>",) * 3, jobs_folder(folder), 10.0)
     submitted = shown(handed_over(system, options, mine, body, jobs), jobs)
     real, seen = submitted.splitlines(), preview(driver, mine).script.splitlines()
@@ -96,6 +96,8 @@ def test_the_command_is_that_of_the_first_array() -> None:
     small = preview(driver, group(driver, 7, workers_per_node=2))
     assert "--array=0-3" in shlex.split(small.command)
     assert small.submissions == 1
+    wide = preview(driver, group(driver, 9, workers_per_node=2, nodes=2))
+    assert "--array=0-2" in shlex.split(wide.command)
     large = preview(driver, group(driver, 7), SlurmSettings(array_max=3))
     assert "--array=0-2" in shlex.split(large.command)
     assert large.submissions == 3

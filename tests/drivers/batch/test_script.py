@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from daskd.drivers.batch.script import body_of, handed_over
 from daskd.drivers.batch.slurm import Slurm
 from daskd.drivers.batch.slurm_driver import SlurmOptions
@@ -27,7 +29,7 @@ def script(
 ) -> str:
     """The script of two nodes whose scheduler does not answer."""
     chosen = SlurmOptions.model_validate(options or {})
-    members = WorkerGroupSpec(driver="slurm", memory_limit="100MB", **group)
+    members = WorkerGroupSpec(**{"driver": "slurm", "memory_limit": "100MB", **group})
     batch = Batch(
         cluster="caaaaaaaaaaaaaaaaaaa",
         cluster_name="etl",
@@ -43,7 +45,7 @@ def script(
     secret = {"ca.pem": issued.ca.encode(), "scheduler.key": b"not a node's"}
     secret |= {"worker.pem": issued.certificates["worker"].encode(), "worker.key": issued.keys["worker"].encode()}
     files = {"folder": str(folder), "state": "abcde", "secret": secret}
-    body = body_of(batch, members, chosen, MEMBERS, Slurm.index_variable, files)
+    body = body_of(Slurm(), batch, members, chosen, MEMBERS, files)
     jobs = Jobs("x", tuple(member.id for member in MEMBERS), f"{folder}/jobs", batch.runtime.grace)
     return handed_over(Slurm(), chosen, members, body, jobs).stdin
 
@@ -69,6 +71,45 @@ def test_a_job_unpacks_and_runs_the_node_of_its_index(tmp_path: Path) -> None:
     assert document(folder, MEMBERS[1], "spec.json")["workers"] == [{"name": "w-1"}]
     assert "82" in (folder / "instances" / MEMBERS[1].id / "output.1.log").read_text().splitlines()[-1]
     assert not (folder / "instances" / MEMBERS[0].id).exists()
+
+
+_SRUN = """\
+#!/bin/sh
+input=$(cat)
+while [ "${1#--}" != "$1" ]; do shift; done
+for rank in 0 1; do printf '%s\\n' "$input" | SLURM_PROCID=$rank "$@" & ranks="$ranks $!"; done
+for each in $ranks; do wait $each || code=$?; done
+exit $code
+"""
+
+
+def test_each_node_of_a_job_runs_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What starts a program on each node gives each its own workers, folder and end under one instance's id."""
+    folder, wide = tmp_path / "c1", Member("dabcdeaaaaaaa2", 0, ("w-0", "w-1", "w-2", "w-3"))
+    monkeypatch.setattr(f"{__name__}.MEMBERS", (wide,))
+    (tmp_path / "srun").write_text(_SRUN)
+    (tmp_path / "srun").chmod(0o755)
+    text = script(folder, nodes=2, workers_per_node=2, memory_limit="auto")
+    done = run(text, PATH=f"{tmp_path}:{os.defpath}", SLURM_MEM_PER_NODE="100")
+    assert done.returncode == 82, done.stdout + done.stderr
+    for place, names in ((wide.id, ["w-0", "w-1"]), (f"{wide.id}.1", ["w-2", "w-3"])):
+        spec = json.loads((folder / "instances" / place / "spec.json").read_text())
+        assert [worker["name"] for worker in spec["workers"]] == names
+        assert (spec["instance"], spec["memory_limit"]) == (wide.id, 50 << 20)
+        assert json.loads((folder / "instances" / place / "end.json").read_text())["code"] == 82
+    assert sorted(path.name for path in folder.iterdir()) == ["instances", "runtime", "tls"]
+
+
+def test_a_node_that_is_none_of_the_jobs_starts_nothing(tmp_path: Path) -> None:
+    """Without a word of its place, or with one that the job has not, a process says so and ends."""
+    (tmp_path / "srun").write_text('#!/bin/sh\nwhile [ "${1#--}" != "$1" ]; do shift; done\nexec "$@"\n')
+    (tmp_path / "srun").chmod(0o755)
+    text = script(tmp_path / "c1", nodes=2)
+    for rank in ({}, {"SLURM_PROCID": "2"}, {"SLURM_PROCID": "x"}):
+        done = run(text, PATH=f"{tmp_path}:{os.defpath}", **rank)
+        assert done.returncode == 1
+        assert "none of the 2 nodes" in done.stderr
+    assert not (tmp_path / "c1").exists()
 
 
 def test_what_a_job_writes_is_its_users_alone(tmp_path: Path) -> None:

@@ -245,6 +245,23 @@ def test_the_header_holds_what_was_asked_for() -> None:
     ]
 
 
+def test_jobs_of_several_nodes_have_one_task_on_each() -> None:
+    """Cores and memory are those of a node; a step starts each node's part, whatever a site makes of steps."""
+    group = WorkerGroupSpec(driver="slurm", nthreads=2, workers_per_node=3, memory_limit="1GiB", nodes=4)
+    assert SLURM.directives(group, BatchOptions()) == [
+        "#SBATCH --nodes=4",
+        "#SBATCH --ntasks=4",
+        "#SBATCH --ntasks-per-node=1",
+        "#SBATCH --cpus-per-task=6",
+        "#SBATCH --mem=3072M",
+    ]
+    command, *arguments = SLURM.spread(4, 6).split()
+    assert command == "srun"
+    assert {"--nodes=4", "--ntasks=4", "--ntasks-per-node=1", "--cpus-per-task=6"} < set(arguments)
+    assert {"--wait=0", "--kill-on-bad-exit=0", "--input=all"} < set(arguments), "one that ends takes none along"
+    assert SLURM.ask_ranks_to_end([("7", 0)]) == ["scancel", "--signal=TERM", "7_0"]
+
+
 def test_ends_name_each_element_and_filter_by_nothing() -> None:
     """With a filter by state scancel takes all that waits of an array: so there is none."""
     assert SLURM.cancel([("7", 0), ("7", 3)]) == ["scancel", "7_0", "7_3"]
