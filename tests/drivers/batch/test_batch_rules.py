@@ -223,7 +223,7 @@ def test_a_job_of_several_nodes_has_ended_when_all_have(tmp_path: Path) -> None:
     """The node that ended last tells how; before the others have, none of them is the job's end."""
     first, second = (tmp_path / "instances" / name for name in ("d1", "d1.1"))
     request = {"instances": {"d1": [str(tmp_path), 2]}}
-    assert records(request) == {"d1": {"end": None, "last_end": None, "report": None}}
+    assert records(request) == {"d1": {"end": None, "last_end": None, "report": None, "goodbye": None}}
     write(second, "end.json", cause="signal", signal=9, ended=100.0)
     write(second, "report.json", failure="it broke")
     found = records(request)["d1"]

@@ -141,11 +141,12 @@ def test_the_prologue_makes_the_environment(tmp_path: Path) -> None:
 def test_jobs_of_one_cluster_share_what_they_unpack(tmp_path: Path) -> None:
     """Several jobs that start at once find one whole runtime, and leave nothing half done."""
     folder = tmp_path / "c1"
-    text = script(folder)
+    job = tmp_path / "job.sh"
+    job.write_text(script(folder))
     clean = {"PATH": os.defpath, "HOME": "/"}
     running = [
         subprocess.Popen(
-            ["sh", "-c", text], env={**clean, "SLURM_ARRAY_TASK_ID": str(index)}, cwd="/", stderr=subprocess.PIPE
+            ["sh", str(job)], env={**clean, "SLURM_ARRAY_TASK_ID": str(index)}, cwd="/", stderr=subprocess.PIPE
         )
         for index in (0, 1)
     ]
