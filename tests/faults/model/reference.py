@@ -55,9 +55,16 @@ class Expected:
                 yield f"{self.name} shall live, and ends: {record.stop}"
             return
         group = record.groups[0]
-        low, high = self.bounds or (self.desired, self.desired)
-        wanted = high if self.loaded else low
+        wanted = self._wanted(record.spec.groups[0].workers_per_node)
         if group.desired != wanted:
             yield f"{self.name} shall have {wanted} workers, and {group.desired} are desired"
         if (group.adaptive is not None) != (self.bounds is not None):
             yield f"{self.name} has another policy: {group.adaptive}"
+
+    def _wanted(self, each: int) -> int:
+        """Workers; those that follow the work come in whole nodes of `each`, of which the minimum takes enough."""
+        if self.bounds is None:
+            return self.desired
+        low, high = self.bounds
+        least = -(-low // each) * each
+        return max(least, high // each * each) if self.loaded else least
