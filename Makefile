@@ -35,7 +35,7 @@ $(VENV)/.ready: pyproject.toml
 demo: venv ## the main job, end to end, on this machine
 	$(BIN)/python docs/demo/demo.py
 
-test: lint types proto-check test-unit test-real ## everything that .ci/run runs, but the older releases of distributed
+test: lint types proto-check test-unit test-real ## all but older releases, systemd, browser, systems and random faults
 
 test-unit: venv ## what needs no daemon
 	$(PYTEST) $(PARALLEL) -m "not real and not systemd and not browser and not systems and not faults" tests
