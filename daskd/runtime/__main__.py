@@ -35,6 +35,7 @@ def _import_distributed() -> None:
 
 def _run(spec: SchedulerSpec | NodeSpec, directory: str) -> ExitCode:
     _import_distributed()
+    importlib.import_module(".ticks", __package__).calm()
     role = importlib.import_module(".node" if isinstance(spec, NodeSpec) else ".scheduler", __package__)
     return ExitCode(role.main(spec, directory) or 0)
 
