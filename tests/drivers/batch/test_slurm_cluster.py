@@ -200,8 +200,8 @@ def test_a_script_can_be_looked_at_before_and_after(daemon: DaemonProcess) -> No
 
 async def test_no_more_jobs_wait_than_the_site_allows(unstarted: DaemonProcess, system: Slurm) -> None:
     """Two clusters of one user queue no more jobs than they may together; the others are told, and come in turn."""
-    with unstarted.config.open("a") as config:
-        config.write("max_queued = 3\n")
+    drivers = "[drivers.slurm]\n"
+    unstarted.config.write_text(unstarted.config.read_text().replace(drivers, drivers + "max_queued = 3\n"))
     unstarted.start()
     async with AsyncDaskd(unstarted.address) as daskd:
         # nothing of a held job's starts
